@@ -1,0 +1,110 @@
+#include <gtest/gtest.h>
+
+#include "src/base/bytes.h"
+#include "src/base/checksum.h"
+#include "src/base/clock.h"
+#include "src/base/prng.h"
+
+namespace sluice {
+namespace {
+
+Result<int> half(int value) {
+  if (value % 2 != 0) {
+    return SLUICE_ERR(Errc::invalid_argument, "{} is odd", value);
+  }
+  return value / 2;
+}
+
+Result<int> quarter(int value) {
+  SLUICE_TRY(int first, half(value));
+  return half(first);
+}
+
+TEST(Result, TryPassesValuesAndErrorsOn) {
+  EXPECT_EQ(*quarter(8), 2);
+  Result<int> odd = quarter(6);
+  ASSERT_TRUE(odd.has_error());
+  EXPECT_EQ(odd.error().code, Errc::invalid_argument);
+  EXPECT_NE(odd.error().to_string().find("invalid_argument: 3 is odd [base_test.cc:"),
+            std::string::npos);
+}
+
+TEST(ResultDeathTest, ReadingTheValueOfAnErrorStopsTheProcess) {
+  EXPECT_DEATH({ [[maybe_unused]] int v = *half(1); }, "broken invariant");
+}
+
+TEST(Errc, EveryNumberRoundTripsAndUnknownOnesAreProtocolErrors) {
+  EXPECT_EQ(errc_from_wire(24), Errc::bad_checksum);
+  EXPECT_EQ(errc_name(Errc::bad_checksum), "bad_checksum");
+  EXPECT_EQ(errc_from_wire(4000), Errc::protocol_error);
+  EXPECT_EQ(errc_name(static_cast<Errc>(4000)), "unknown");
+}
+
+TEST(ByteReader, ReadsWhatTheWriterWrote) {
+  ByteWriter writer;
+  writer.write(uint16_t{0x0201}).write(uint64_t{7}).write_zeros(3).write_bytes(as_bytes("ab"));
+  ByteReader reader(writer.bytes(), "sample");
+  EXPECT_EQ(*reader.read<uint16_t>("a"), 0x0201);
+  EXPECT_EQ(writer.bytes()[0], 0x01);
+  EXPECT_EQ(*reader.read<uint64_t>("b"), 7u);
+  EXPECT_TRUE(reader.skip_reserved(3, "c").has_value());
+  EXPECT_EQ(to_hex(*reader.read_bytes(2, "d")), "6162");
+  EXPECT_TRUE(reader.expect_end().has_value());
+}
+
+TEST(ByteReader, NamesTheFieldThatIsCutOff) {
+  Bytes bytes(3);
+  ByteReader reader(bytes, "sample");
+  auto result = reader.read<uint32_t>("length");
+  ASSERT_TRUE(result.has_error());
+  EXPECT_EQ(result.error().code, Errc::truncated);
+  EXPECT_EQ(result.error().text, "sample: field 'length' at offset 0 needs 4 bytes, 3 are left");
+}
+
+TEST(ByteReader, RefusesReservedBytesAndLeftOvers) {
+  Bytes bytes = {0, 0, 5, 0};
+  ByteReader reader(bytes, "sample");
+  EXPECT_EQ(reader.expect_end().error().code, Errc::bad_value);
+  EXPECT_EQ(reader.skip_reserved(4, "pad").error().code, Errc::reserved_set);
+}
+
+TEST(Hex, RefusesOddLengthsAndOtherCharacters) {
+  EXPECT_EQ(*from_hex("0aFF"), (Bytes{0x0a, 0xff}));
+  EXPECT_EQ(from_hex("abc").error().code, Errc::bad_value);
+  EXPECT_EQ(from_hex("zz").error().code, Errc::bad_value);
+}
+
+TEST(Checksum, MatchesPublishedVectors) {
+  EXPECT_EQ(xxh3_64({}), 0x2d06800538d394c2ull);
+  EXPECT_EQ(to_hex(sha256(as_bytes("abc"))),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+}
+
+TEST(Sha256, PartsHashLikeTheWholeAndFinishStartsAnew) {
+  Sha256 hash;
+  EXPECT_EQ(hash.update(as_bytes("a")).update(as_bytes("bc")).finish(), sha256(as_bytes("abc")));
+  EXPECT_EQ(hash.finish(), sha256({}));
+}
+
+TEST(Clock, ManualStepsAndSteadyNeverGoesBack) {
+  ManualClock manual;
+  manual.advance_ns(5);
+  EXPECT_EQ(manual.now_ns(), 5u);
+  SteadyClock steady;
+  uint64_t first = steady.now_ns();
+  EXPECT_GE(steady.now_ns(), first);
+}
+
+TEST(Prng, SameSeedSameNumbersWithinBounds) {
+  Prng a(7);
+  Prng b(7);
+  for (int i = 0; i < 1000; ++i) {
+    uint64_t x = a.below(10);
+    EXPECT_LT(x, 10u);
+    EXPECT_EQ(x, b.below(10));
+  }
+  EXPECT_LT(a.unit(), 1.0);
+}
+
+}  // namespace
+}  // namespace sluice
