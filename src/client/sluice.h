@@ -1,0 +1,185 @@
+/* sluice.h: the C ABI of libsluice, for engines and bindings.
+ *
+ * Every function that can fail returns SLUICE_OK (0) or an error number (src/base/errc.h, also the
+ * wire status); sluice_last_error() then has the sentence for people: what, where, expected and got,
+ * what to do. No function aborts the process on bad arguments, and none throws.
+ *
+ * Threads: objects of different clients are independent; one client and all that was opened on it
+ * are used by one thread at a time. sluice_last_error() is per thread.
+ * Memory: the caller owns every buffer it passes in; the library keeps no pointer after it returns.
+ * Deadlines: no call blocks longer than the client's deadline plus the time to encode or decode.
+ * After connection_lost or timed_out the client reconnects by itself at the next call. */
+#ifndef SLUICE_H_
+#define SLUICE_H_
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define SLUICE_ABI_VERSION 1u
+#define SLUICE_KEY_BYTES 32u
+#define SLUICE_KL_EXACT 0u
+#define SLUICE_KL_UNKNOWN 0xffffffffu
+
+#if defined(__GNUC__)
+#define SLUICE_API __attribute__((visibility("default")))
+#else
+#define SLUICE_API
+#endif
+
+/* The numbers of src/base/errc.h that a caller may want to tell apart. */
+enum {
+  SLUICE_OK = 0,
+  SLUICE_INVALID_ARGUMENT = 1,
+  SLUICE_UNSUPPORTED = 2,
+  SLUICE_TOO_LARGE = 3,
+  SLUICE_OUTPUT_TOO_SMALL = 4,
+  SLUICE_IDENTITY_MISMATCH = 40,
+  SLUICE_LAYOUT_MISMATCH = 42,
+  SLUICE_NOT_FOUND = 60,
+  SLUICE_NO_SPACE = 61,
+  SLUICE_DAMAGED = 62,
+  SLUICE_CONNECTION_LOST = 80,
+  SLUICE_TIMED_OUT = 81
+};
+
+typedef struct sluice_model sluice_model;
+typedef struct sluice_client sluice_client;
+typedef struct sluice_space sluice_space;
+typedef struct sluice_llama sluice_llama;
+
+/* SLUICE_ABI_VERSION of the library that was loaded; compare it with the header's. */
+SLUICE_API uint32_t sluice_abi_version(void);
+/* The library's version, e.g. "0.1.0". Static. */
+SLUICE_API const char* sluice_version(void);
+/* The last failure of this thread, "" if there was none. Valid until this thread's next call. */
+SLUICE_API const char* sluice_last_error(void);
+/* The name of an error number, e.g. "timed_out". Static. */
+SLUICE_API const char* sluice_error_name(int status);
+
+/* ---- Model: manifest and identity ---------------------------------------------------------- */
+
+/* Reads the manifest of a GGUF file, or of a folder with config.json and *.safetensors, and starts
+ * to compute the model's digest in the background (seconds per GB; taken from the user's shared
+ * cache when path, inode, size, mtime and ctime are unchanged). `path` is a UTF-8 file name.
+ * Errors: io_error, truncated, bad_magic, bad_version, bad_value, unsupported. */
+SLUICE_API int sluice_model_open(const char* path, sluice_model** out);
+/* Frees the model; spaces that were opened with it stay valid. NULL is allowed. */
+SLUICE_API void sluice_model_free(sluice_model* model);
+/* Writes the model's 32-byte digest once it is there, waiting up to wait_ms.
+ * Errors: timed_out (still computing: leave Sluice off and ask again), io_error. */
+SLUICE_API int sluice_model_digest(sluice_model* model, uint32_t wait_ms, uint8_t out[32]);
+/* KV groups of the model: layers with the same attention kind (1 for most models). */
+SLUICE_API uint32_t sluice_model_groups(const sluice_model* model);
+/* The manifest as JSON text, for people and tools. Lives as long as the model. */
+SLUICE_API const char* sluice_model_json(const sluice_model* model);
+
+/* ---- Client: one connection to sluiced ------------------------------------------------------ */
+
+/* Connects and says HELLO. `address`: a unix socket path, or NULL for $SLUICE_SOCKET,
+ * $XDG_RUNTIME_DIR/sluice.sock, /run/sluice/sluice.sock, the first that exists. deadline_ms bounds
+ * each request. Errors: connection_lost, timed_out, protocol_error, bad_version, identity_mismatch
+ * (the key chain's self-test differs), draining. */
+SLUICE_API int sluice_connect(const char* address, uint32_t deadline_ms, sluice_client** out);
+/* Closes and frees. NULL is allowed; spaces and connectors of the client must be freed before. */
+SLUICE_API void sluice_client_free(sluice_client* client);
+/* The daemon's counters as JSON text, valid until the client's next call. Errors: as a request. */
+SLUICE_API int sluice_stats(sluice_client* client, const char** json_out);
+/* Why the last lookup had no hit at all: the nearest known space and the field that differs.
+ * "" if there was a hit. Valid until the client's next lookup. */
+SLUICE_API const char* sluice_miss_reason(const sluice_client* client);
+
+/* What a transfer moved. */
+typedef struct {
+  uint32_t pages;         /* pages moved */
+  uint32_t pages_kept;    /* store: pages that the daemon had already */
+  uint32_t tokens;        /* load: tokens restored; store: tokens now served */
+  uint32_t pages_damaged; /* load: pages refused and reported to the daemon */
+  uint64_t raw_bytes;     /* tensors of the pages moved */
+  uint64_t stored_bytes;  /* the same pages as encoded, header and checksums included */
+} sluice_transfer;
+
+/* ---- Space: pages by key, for engines that hold canonical tensors --------------------------- */
+
+/* Opens a space by its descriptor (format: src/model/descriptor.h). worst_kl: the worst quality in
+ * micro-nats that this process may ever load (SLUICE_KL_EXACT for a process that loads exact KV
+ * only); it is stamped on every put. Errors: bad_value, identity_mismatch, unsupported, as a
+ * request. */
+SLUICE_API int sluice_space_open(sluice_client* client, const uint8_t* descriptor,
+                                 size_t descriptor_bytes, uint32_t worst_kl, sluice_space** out);
+SLUICE_API void sluice_space_free(sluice_space* space);
+/* Bytes of one page's tensors in canonical order [layer][plane][token][head][dim]. */
+SLUICE_API size_t sluice_space_page_bytes(const sluice_space* space);
+/* Writes the 32-byte keys of the full pages of a token sequence: n_tokens / page_tokens of them,
+ * from position 0. keys_out: room for n_keys_cap keys. Errors: output_too_small. */
+SLUICE_API int sluice_space_keys(const sluice_space* space, const uint32_t* tokens, size_t n_tokens,
+                                 uint8_t* keys_out, size_t n_keys_cap, size_t* n_keys_out);
+/* How many of the keys, counted from the first, the daemon can serve within max_kl. */
+SLUICE_API int sluice_space_lookup(sluice_space* space, const uint8_t* keys, size_t n_keys,
+                                   uint32_t max_kl, uint32_t* pages_out);
+/* Encodes and puts n_keys pages, page i of `tensors` under key i, first_page being the index of
+ * key 0 in its prefix chain; anchor is the key before key 0 (NULL at the root). Pages that the
+ * daemon has already are not sent. Errors: invalid_argument, no_space, as a request. */
+SLUICE_API int sluice_space_put(sluice_space* space, const uint8_t* keys, size_t n_keys,
+                                uint32_t first_page, const uint8_t* anchor, const void* tensors,
+                                size_t tensor_bytes, sluice_transfer* out);
+/* Gets and decodes pages of a chain into `tensors`, key 0 first, until one is missing, damaged (it
+ * is reported) or does not fit; out->pages counts those that are whole. Bytes beyond them are
+ * unspecified. Errors: output_too_small, as a request. */
+SLUICE_API int sluice_space_get(sluice_space* space, const uint8_t* keys, size_t n_keys,
+                                uint32_t first_page, uint32_t max_kl, void* tensors,
+                                size_t tensor_bytes, sluice_transfer* out);
+
+/* ---- llama.cpp: sequence state blobs -------------------------------------------------------- */
+
+typedef struct {
+  uint32_t flash_attention; /* of the context: 1 on, 0 off (V is transposed then); never auto */
+  uint32_t k_ggml_type;     /* 0 f32, 1 f16, 30 bf16; quantised caches are refused by name */
+  uint32_t v_ggml_type;
+  uint32_t page_tokens; /* 0 for the default, 64 */
+  uint32_t worst_kl;    /* see sluice_space_open */
+  const uint8_t* salt;  /* separates users; may be NULL */
+  size_t salt_bytes;
+  const uint8_t* lora_digest; /* 32 bytes, or NULL for none */
+} sluice_llama_options;
+
+/* Opens the spaces of a llama.cpp context: one a KV group of the model.
+ * Errors: timed_out (the model's digest is not there yet), unsupported (layout, named),
+ * as sluice_space_open. */
+SLUICE_API int sluice_llama_open(sluice_client* client, sluice_model* model,
+                                 const sluice_llama_options* options, sluice_llama** out);
+SLUICE_API void sluice_llama_free(sluice_llama* llama);
+/* Tokens from position 0 that the daemon can restore within max_kl, a multiple of page_tokens. */
+SLUICE_API int sluice_llama_lookup(sluice_llama* llama, const uint32_t* tokens, size_t n_tokens,
+                                   uint32_t max_kl, uint32_t* tokens_out);
+/* Stores the full pages of a sequence. `blob` is what llama_state_seq_get_data wrote for a sequence
+ * that holds exactly tokens[0, n_tokens) from position 0, or more tokens after them. The blob is
+ * checked whole before anything is put. Errors: layout_mismatch (names the field), bad_magic,
+ * truncated, bad_value, no_space, as a request. */
+SLUICE_API int sluice_llama_store(sluice_llama* llama, const uint32_t* tokens, size_t n_tokens,
+                                  const uint8_t* blob, size_t blob_bytes, sluice_transfer* out);
+/* Bytes of the blob that restores n_tokens tokens. */
+SLUICE_API size_t sluice_llama_blob_bytes(const sluice_llama* llama, uint32_t n_tokens);
+/* Builds the blob for the longest restorable prefix of the tokens, for llama_state_seq_set_data on
+ * an empty sequence. blob_cap: sluice_llama_blob_bytes of the lookup's tokens; a shorter prefix
+ * writes less. *blob_bytes is 0 where nothing could be restored: a miss, not an error. */
+SLUICE_API int sluice_llama_load(sluice_llama* llama, const uint32_t* tokens, size_t n_tokens,
+                                 uint32_t max_kl, uint8_t* blob, size_t blob_cap,
+                                 size_t* blob_bytes, sluice_transfer* out);
+/* The same for explicit keys: keys[group][page], n_keys pages of each group. For tests and tools:
+ * what the keys name is restored, whether or not it belongs together. */
+SLUICE_API int sluice_llama_load_keys(sluice_llama* llama, const uint8_t* keys, size_t n_keys,
+                                      uint32_t max_kl, uint8_t* blob, size_t blob_cap,
+                                      size_t* blob_bytes, sluice_transfer* out);
+/* The keys of a token sequence in that order. keys_out: groups x (n_tokens / page_tokens) keys. */
+SLUICE_API int sluice_llama_keys(const sluice_llama* llama, const uint32_t* tokens, size_t n_tokens,
+                                 uint8_t* keys_out, size_t n_keys_cap, size_t* n_keys_out);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* SLUICE_H_ */
