@@ -4,6 +4,7 @@
 #include "src/base/checksum.h"
 #include "src/base/clock.h"
 #include "src/base/prng.h"
+#include "src/base/units.h"
 
 namespace sluice {
 namespace {
@@ -93,6 +94,19 @@ TEST(Clock, ManualStepsAndSteadyNeverGoesBack) {
   SteadyClock steady;
   uint64_t first = steady.now_ns();
   EXPECT_GE(steady.now_ns(), first);
+}
+
+TEST(Units, ReadWhatPeopleWriteAndRefuseTheRest) {
+  EXPECT_EQ(*parse_bytes("1GiB"), 1ull << 30);
+  EXPECT_EQ(*parse_bytes("500 kB"), 500'000u);
+  EXPECT_EQ(*parse_bytes("4096"), 4096u);
+  EXPECT_EQ(*parse_milliseconds("5min"), 300'000u);
+  for (const char* bad : {"", "GiB", "-1", "1.5GiB", "1gib", "20000000TiB", "1GiB "}) {
+    EXPECT_EQ(parse_bytes(bad).error().code, Errc::bad_value) << bad;
+  }
+  EXPECT_EQ(parse_milliseconds("3").error().code, Errc::bad_value);
+  EXPECT_EQ(format_bytes(3ull << 29), "1.5 GiB");
+  EXPECT_EQ(format_bytes(17), "17 B");
 }
 
 TEST(Prng, SameSeedSameNumbersWithinBounds) {

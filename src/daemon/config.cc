@@ -1,0 +1,172 @@
+#include "src/daemon/config.h"
+
+#include <algorithm>
+#include <array>
+#include <fstream>
+#include <sstream>
+#include <string_view>
+
+#include <toml++/toml.h>
+
+#include "src/base/units.h"
+
+namespace sluice::daemon {
+namespace {
+
+constexpr auto kLogLevels =
+    std::to_array<std::string_view>({"trace", "debug", "info", "warn", "error"});
+
+// One option of the file: where it stands and how its value is taken over.
+struct Option {
+  std::string_view table;
+  std::string_view key;
+  Status (*assign)(const toml::node& value, Config& config);
+};
+
+Result<std::string> text_of(const toml::node& value) {
+  if (const auto* text = value.as_string()) {
+    return text->get();
+  }
+  return SLUICE_ERR(Errc::bad_config, "expected a text in quotes");
+}
+
+Result<uint64_t> number_of(const toml::node& value) {
+  const auto* number = value.as_integer();
+  if (number == nullptr || number->get() < 0) {
+    return SLUICE_ERR(Errc::bad_config, "expected a whole number, 0 or more");
+  }
+  return static_cast<uint64_t>(number->get());
+}
+
+Status assign_quantity(const toml::node& value,
+                       Result<uint64_t> (*parse)(std::string_view),
+                       uint64_t& out) {
+  SLUICE_TRY(std::string text, text_of(value));
+  SLUICE_TRY(out, parse(text));
+  return {};
+}
+
+constexpr auto kOptions = std::to_array<Option>({
+    {"listen",
+     "socket",
+     [](const toml::node& value, Config& config) -> Status {
+       SLUICE_TRY(config.socket, text_of(value));
+       return {};
+     }},
+    {"listen",
+     "connections_max",
+     [](const toml::node& value, Config& config) -> Status {
+       SLUICE_TRY(uint64_t number, number_of(value));
+       config.connections_max = static_cast<uint32_t>(std::min<uint64_t>(number, UINT32_MAX));
+       return {};
+     }},
+    {"listen",
+     "drain",
+     [](const toml::node& value, Config& config) {
+       return assign_quantity(value, parse_milliseconds, config.drain_ms);
+     }},
+    {"ram",
+     "capacity",
+     [](const toml::node& value, Config& config) {
+       return assign_quantity(value, parse_bytes, config.ram_bytes);
+     }},
+    {"log",
+     "level",
+     [](const toml::node& value, Config& config) -> Status {
+       SLUICE_TRY(config.log_level, text_of(value));
+       return {};
+     }},
+});
+
+std::string option_names() {
+  std::string out;
+  for (const Option& option : kOptions) {
+    out += fmt::format("{}{}.{}", out.empty() ? "" : ", ", option.table, option.key);
+  }
+  return out;
+}
+
+Status assign(std::string_view table, std::string_view key, const toml::node& value, Config& out) {
+  for (const Option& option : kOptions) {
+    if (option.table == table && option.key == key) {
+      return option.assign(value, out);
+    }
+  }
+  return SLUICE_ERR(Errc::bad_config, "no such option; there are {}", option_names());
+}
+
+Error at(const toml::node& value, std::string_view name, std::string_view option, const Error& why) {
+  return SLUICE_ERR(Errc::bad_config,
+                    "{}:{}:{}: {}: {}",
+                    name,
+                    value.source().begin.line,
+                    value.source().begin.column,
+                    option,
+                    why.text);
+}
+
+template <class Number>
+Status in_range(std::string_view option, Number value, Number low, Number high, const char* range) {
+  if (value < low || value > high) {
+    return SLUICE_ERR(Errc::bad_config, "{}: {} is outside {}", option, value, range);
+  }
+  return {};
+}
+
+}  // namespace
+
+Status Config::validate() const {
+  SLUICE_CHECK(in_range<uint64_t>(
+      "listen.connections_max", connections_max, 1, 65536, "1..65536 connections"));
+  SLUICE_CHECK(
+      in_range<uint64_t>("listen.drain (milliseconds)", drain_ms, 100, 600'000, "100ms..10min"));
+  SLUICE_CHECK(in_range<uint64_t>(
+      "ram.capacity (bytes)", ram_bytes, 16ull << 20, 1ull << 50, "16MiB..1024TiB"));
+  if (std::find(kLogLevels.begin(), kLogLevels.end(), log_level) == kLogLevels.end()) {
+    return SLUICE_ERR(Errc::bad_config,
+                      "log.level: '{}' is none of {}",
+                      log_level,
+                      fmt::join(kLogLevels, ", "));
+  }
+  return {};
+}
+
+Result<Config> parse_config(std::string_view text, std::string_view name) {
+  Config config;
+  toml::table root;
+  try {
+    root = toml::parse(text, name);
+  } catch (const toml::parse_error& problem) {
+    return SLUICE_ERR(Errc::bad_config,
+                      "{}:{}:{}: {}",
+                      name,
+                      problem.source().begin.line,
+                      problem.source().begin.column,
+                      problem.description());
+  }
+  for (const auto& [table, node] : root) {
+    const toml::table* options = node.as_table();
+    if (options == nullptr) {
+      return at(node, name, table.str(), SLUICE_ERR(Errc::bad_config, "expected a table"));
+    }
+    for (const auto& [key, value] : *options) {
+      Status done = assign(table.str(), key.str(), value, config);
+      if (done.has_error()) {
+        return at(value, name, fmt::format("{}.{}", table.str(), key.str()), done.error());
+      }
+    }
+  }
+  SLUICE_CHECK(config.validate());
+  return config;
+}
+
+Result<Config> load_config(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::stringstream text;
+  if (!file || !(text << file.rdbuf())) {
+    return SLUICE_ERR(Errc::io_error, "cannot read the config file {}", path);
+  }
+  return parse_config(text.str(), path);
+}
+
+}  // namespace sluice::daemon

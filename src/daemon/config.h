@@ -1,0 +1,33 @@
+// What an operator can set: one TOML file, or flags that override it. Defaults run an embedded
+// daemon: RAM tier, unix socket, nothing open to the network. Not live state; a plain value.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "src/base/result.h"
+
+namespace sluice::daemon {
+
+struct Config {
+  // [listen]
+  std::string socket;               // unix socket path; "" for the default (transport/socket_path.h)
+  uint32_t connections_max = 256;   // 1..65536
+  uint64_t drain_ms = 10'000;       // 100ms..10min: how long SIGTERM waits for requests in flight
+  // [ram]
+  uint64_t ram_bytes = 1ull << 30;  // 16MiB..1PiB
+  // [log]
+  std::string log_level = "info";   // trace, debug, info, warn, error
+
+  // Checks every range. Errors: bad_config; the text names option, unit and range.
+  Status validate() const;
+};
+
+// Reads a TOML file over the defaults. Unknown tables and keys are refused, so that a typing error
+// never runs with a default. Errors: bad_config (file, line, column, what is allowed), io_error.
+Result<Config> load_config(const std::string& path);
+
+// The same from text; `name` stands for the file in error texts. Errors: bad_config.
+Result<Config> parse_config(std::string_view text, std::string_view name);
+
+}  // namespace sluice::daemon

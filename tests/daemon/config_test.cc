@@ -1,0 +1,69 @@
+#include "src/daemon/config.h"
+
+#include <fstream>
+
+#include <gtest/gtest.h>
+
+namespace sluice::daemon {
+namespace {
+
+TEST(Config, ReadsEveryOption) {
+  Result<Config> config = parse_config(R"(
+    [listen]
+    socket = "/tmp/x.sock"
+    connections_max = 7
+    drain = "2s"
+    [ram]
+    capacity = "64MiB"
+    [log]
+    level = "debug"
+  )",
+                                       "sluice.toml");
+  ASSERT_TRUE(config.has_value()) << config.error().text;
+  EXPECT_EQ(config->socket, "/tmp/x.sock");
+  EXPECT_EQ(config->connections_max, 7u);
+  EXPECT_EQ(config->drain_ms, 2000u);
+  EXPECT_EQ(config->ram_bytes, 64ull << 20);
+  EXPECT_EQ(config->log_level, "debug");
+}
+
+TEST(Config, EmptyFileIsTheEmbeddedDefault) {
+  Result<Config> config = parse_config("", "sluice.toml");
+  ASSERT_TRUE(config.has_value());
+  EXPECT_EQ(config->ram_bytes, 1ull << 30);
+  EXPECT_TRUE(config->socket.empty());
+}
+
+// Each text is refused with a sentence that holds the fragment beside it.
+TEST(Config, RefusesWhatItDoesNotKnowAndSaysWhere) {
+  const std::pair<const char*, const char*> kBad[] = {
+      {"[ram]\ncapacity = \"12 bananas\"", "sluice.toml:2:12: ram.capacity: '12 bananas' is not"},
+      {"[ram]\ncapacity = 5", "ram.capacity: expected a text"},
+      {"[ram]\ncapacity = \"1MiB\"", "16MiB..1024TiB"},
+      {"[ram]\nsize = \"1GiB\"", "ram.size: no such option; there are listen.socket"},
+      {"[disk]\ndir = \"/x\"", "disk.dir: no such option"},
+      {"top = 1", "sluice.toml:1:7: top: expected a table"},
+      {"[listen]\nconnections_max = 0", "1..65536 connections"},
+      {"[listen]\nconnections_max = -4", "0 or more"},
+      {"[listen]\nconnections_max = 99999999999", "1..65536 connections"},
+      {"[listen]\ndrain = \"1h\"", "listen.drain: '1h' is not a quantity"},
+      {"[listen]\ndrain = \"20min\"", "100ms..10min"},
+      {"[log]\nlevel = \"loud\"", "none of trace, debug"},
+      {"[log\n", "sluice.toml:1:"},
+  };
+  for (const auto& [text, fragment] : kBad) {
+    Result<Config> config = parse_config(text, "sluice.toml");
+    ASSERT_TRUE(config.has_error()) << text;
+    EXPECT_EQ(config.error().code, Errc::bad_config);
+    EXPECT_NE(config.error().text.find(fragment), std::string::npos) << config.error().text;
+  }
+}
+
+TEST(Config, NamesAFileThatCannotBeRead) {
+  Result<Config> config = load_config("/nonexistent/sluice.toml");
+  ASSERT_TRUE(config.has_error());
+  EXPECT_EQ(config.error().code, Errc::io_error);
+}
+
+}  // namespace
+}  // namespace sluice::daemon
