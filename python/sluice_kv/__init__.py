@@ -1,0 +1,1 @@
+"""Sluice for Python: KV-cache pages stored and restored over libsluice's C ABI."""
