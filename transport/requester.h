@@ -1,0 +1,94 @@
+// The client's side of one connection: sends a request, receives and checks its reply, one request
+// at a time (PROTOCOL.md, "Connection").
+//
+// Not reconnection, not what pages mean (src/client). One thread. Page bytes are received straight
+// into the caller's memory and sent straight from it.
+//
+// An error that the daemon answered (its text is the daemon's) leaves the connection usable; any
+// other (connection_lost, timed_out, protocol_error, bad_checksum, ...) closes it: see usable().
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "src/base/bytes.h"
+#include "src/base/clock.h"
+#include "src/base/result.h"
+#include "transport/byte_stream.h"
+#include "transport/messages.h"
+
+namespace sluice::transport {
+
+struct CallOptions {
+  uint64_t deadline_ns = 0;  // absolute, on the clock of the Requester
+  TraceId trace_id{};
+};
+
+// Where the pages of a GET go. Each page asked for is announced once; pages may come in any order.
+class PageSink {
+ public:
+  virtual ~PageSink() = default;
+
+  // Page meta.page_index comes: the memory for its meta.page_bytes() bytes, header first.
+  // An empty span passes over the page.
+  virtual MutByteSpan page_begins(const PageMeta& meta) = 0;
+
+  // All of its bytes are in that memory. Not yet verified: the caller checks header and sections.
+  virtual void page_ends(const PageMeta& meta) = 0;
+
+  // There is no such page: meta.status says why.
+  virtual void page_missing(const PageMeta& meta) = 0;
+};
+
+class Requester {
+ public:
+  // `clock` must outlive the requester and count as SteadyClock does unless `stream` knows better.
+  Requester(std::unique_ptr<ByteStream> stream, const Clock& clock);
+  ~Requester();
+
+  // Each sends one request and waits for its reply.
+  // Errors: connection_lost, timed_out, io_error; protocol_error, truncated, bad_magic,
+  // bad_version, bad_checksum, reserved_set, too_large, bad_value, unsupported (the peer broke the
+  // protocol); too_large, bad_value, invalid_argument (the request is none; nothing was sent, the
+  // connection stays usable); whatever the daemon answered.
+  Result<HelloReply> hello(const HelloRequest& request, const CallOptions& options);
+  Result<OpenReply> open(const OpenRequest& request, const CallOptions& options);
+  Result<LookupReply> lookup(const LookupRequest& request, const CallOptions& options);
+  Result<DamagedReply> damaged(const DamagedRequest& request, const CallOptions& options);
+  Result<DeleteReply> erase(const DeleteRequest& request, const CallOptions& options);
+  Result<StatsReply> stats(const CallOptions& options);
+
+  // Receives every page of `request` into `sink`. On an error some pages may have ended already.
+  Status get(const GetRequest& request, PageSink& sink, const CallOptions& options);
+
+  // Sends a page gathered from `page`, whose pieces together are request.page_bytes long.
+  Result<PutReply> put(const PutRequest& request,
+                       std::span<const ByteSpan> page,
+                       const CallOptions& options);
+
+  // False once an error closed the connection: connect again.
+  bool usable() const { return usable_; }
+
+ private:
+  struct Call;
+
+  template <class Reply, class Request>
+  Result<Reply> exchange(MessageType type, const Request& request, const CallOptions& options);
+  Result<Call> begin(MessageType type, const CallOptions& options);
+  Status send_request(Call& call, ByteSpan payload, std::span<const ByteSpan> page);
+  Result<FrameHeader> receive_header(Call& call);
+  Result<Bytes> receive_message(Call& call, const FrameHeader& header);
+  Result<Bytes> receive_reply(Call& call);
+  Status receive_pages(Call& call, const GetRequest& request, PageSink& sink);
+  Status receive_page_bytes(Call& call, const PageMeta& meta, MutByteSpan out, bool last_page);
+  Status fail(Status status);
+
+  std::unique_ptr<ByteStream> stream_;
+  const Clock& clock_;
+  uint64_t next_id_ = 1;
+  bool usable_ = true;
+};
+
+}  // namespace sluice::transport
