@@ -1,0 +1,281 @@
+#include "store/ram_tier.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "src/base/limits.h"
+
+namespace sluice::store {
+
+Status RamTierConfig::validate() const {
+  if (capacity_bytes == 0 || capacity_bytes % kExtentAlign != 0 ||
+      capacity_bytes > kRamCapacityBytesMax) {
+    return SLUICE_ERR(Errc::bad_config,
+                      "RAM tier of {} bytes, expected a multiple of {} in {}..{}",
+                      capacity_bytes,
+                      kExtentAlign,
+                      kExtentAlign,
+                      kRamCapacityBytesMax);
+  }
+  if (tenant_bytes_max > capacity_bytes) {
+    return SLUICE_ERR(Errc::bad_config,
+                      "RAM tier: a tenant's limit of {} bytes exceeds the capacity of {}",
+                      tenant_bytes_max,
+                      capacity_bytes);
+  }
+  return {};
+}
+
+Reservation::Reservation(RamTier& tier,
+                         uint32_t tenant,
+                         const Key& anchor,
+                         std::unique_ptr<Extent> extent)
+    : tier_(&tier), tenant_(tenant), anchor_(anchor), extent_(std::move(extent)) {}
+
+Reservation::Reservation(Reservation&& other) noexcept
+    : tier_(std::exchange(other.tier_, nullptr)),
+      tenant_(other.tenant_),
+      anchor_(other.anchor_),
+      extent_(std::move(other.extent_)) {}
+
+Reservation::~Reservation() {
+  if (tier_ != nullptr) {
+    tier_->release(*this);
+  }
+}
+
+RamTier::RamTier(const RamTierConfig& config, std::shared_ptr<Arena> arena)
+    : config_(config), arena_(std::move(arena)) {
+  if (config_.tenant_bytes_max == 0) {
+    config_.tenant_bytes_max = config_.capacity_bytes;
+  }
+  stats_.capacity_bytes = config_.capacity_bytes;
+}
+
+RamTier::~RamTier() = default;
+
+Result<std::unique_ptr<RamTier>> RamTier::open(const RamTierConfig& config) {
+  SLUICE_CHECK(config.validate());
+  SLUICE_TRY(auto arena, Arena::open(config.capacity_bytes));
+  return std::unique_ptr<RamTier>(new RamTier(config, std::move(arena)));
+}
+
+Result<Reservation> RamTier::reserve(uint32_t tenant, const Key& anchor, uint64_t bytes) {
+  if (bytes == 0) {
+    return SLUICE_ERR(Errc::invalid_argument, "a record of 0 bytes was to be stored");
+  }
+  // The bound on one page comes first, so that no sum below overflows.
+  if (bytes > kPageBytesMax || charge_bytes(bytes) > config_.tenant_bytes_max) {
+    return SLUICE_ERR(Errc::too_large,
+                      "a record of {} bytes, expected up to {} and, with {} for its index entry, "
+                      "{}, the tenant's share of the RAM tier",
+                      bytes,
+                      kPageBytesMax,
+                      overhead_bytes(bytes),
+                      config_.tenant_bytes_max);
+  }
+  Tenant& owner = tenants_[tenant];
+  owner.order.claim(anchor);
+  std::unique_ptr<Extent> extent = make_room(owner, bytes);
+  if (extent == nullptr) {
+    owner.order.release(anchor);
+    stats_.refused += 1;
+    RamTierStats now = stats();
+    return SLUICE_ERR(Errc::no_space,
+                      "RAM tier: no room for {} bytes of tenant {}: {} of its {} are charged; of "
+                      "all {}, {} are records, {} puts on their way, {} held by readers; nothing "
+                      "left can be evicted; give the RAM tier more memory",
+                      bytes,
+                      tenant,
+                      owner.charged_bytes,
+                      config_.tenant_bytes_max,
+                      config_.capacity_bytes,
+                      now.bytes,
+                      now.reserved_bytes,
+                      now.held_bytes);
+  }
+  charge(owner, bytes);
+  stats_.reserved_bytes += charge_bytes(bytes);
+  return Reservation(*this, tenant, anchor, std::move(extent));
+}
+
+Status RamTier::commit(Reservation&& reservation, Record record) {
+  // From here on the reservation ends with this call, however it ends.
+  Reservation taken(std::move(reservation));
+  SLUICE_ASSERT(taken.tier_ == this);
+  SLUICE_ASSERT(record.tenant == taken.tenant_ && record.anchor == taken.anchor_);
+  SLUICE_CHECK(verify(record, std::as_const(taken).bytes()));
+  Tenant& owner = tenants_[record.tenant];
+  SLUICE_CHECK(owner.order.insert(record.key, record.anchor, ++now_));
+
+  uint64_t bytes = record.bytes();
+  auto stored = std::make_shared<StoredRecord>();
+  stored->record = std::move(record);
+  stored->extent = std::move(taken.extent_);
+  taken.tier_ = nullptr;
+  owner.order.release(taken.anchor_);
+  stats_.reserved_bytes -= charge_bytes(bytes);
+  stats_.bytes += charge_bytes(bytes);
+
+  auto [place, added] = owner.records.try_emplace(stored->record.key);
+  if (added) {
+    stats_.stored += 1;
+    stats_.records += 1;
+  } else {
+    uint64_t old_bytes = place->second->record.bytes();
+    discharge(owner, old_bytes);
+    stats_.bytes -= charge_bytes(old_bytes);
+    stats_.replaced += 1;
+  }
+  place->second = std::move(stored);
+  return {};
+}
+
+const Record* RamTier::find(uint32_t tenant, const Key& key) const {
+  const auto* stored = lookup(tenant, key);
+  return stored == nullptr ? nullptr : &(*stored)->record;
+}
+
+Result<PageRef> RamTier::read(uint32_t tenant, const Key& key) {
+  const auto* found = lookup(tenant, key);
+  if (found == nullptr) {
+    stats_.misses += 1;
+    return SLUICE_ERR(Errc::not_found, "record {} of tenant {}", to_hex(key), tenant);
+  }
+  PageRef page(*found);
+  Status whole = verify(page.record(), page.bytes());
+  if (whole.has_error()) {
+    remove(tenants_[tenant], key);
+    stats_.damaged += 1;
+    return SLUICE_ERR(Errc::damaged, "{}; taken out of the RAM tier", whole.error().text);
+  }
+  stats_.hits += 1;
+  touch(tenant, key);
+  return page;
+}
+
+void RamTier::touch(uint32_t tenant, const Key& key) {
+  if (lookup(tenant, key) != nullptr) {
+    tenants_[tenant].order.touch(key, ++now_);
+  }
+}
+
+bool RamTier::erase(uint32_t tenant, const Key& key) {
+  if (lookup(tenant, key) == nullptr) {
+    return false;
+  }
+  remove(tenants_[tenant], key);
+  stats_.erased += 1;
+  return true;
+}
+
+Result<bool> RamTier::recheck(uint32_t tenant, const Key& key, const EncodingId& encoding_id) {
+  const auto* found = lookup(tenant, key);
+  if (found == nullptr || (*found)->record.encoding_id != encoding_id) {
+    return SLUICE_ERR(Errc::not_found,
+                      "record {} of tenant {} in encoding {}",
+                      to_hex(key),
+                      tenant,
+                      to_hex(encoding_id));
+  }
+  if (verify((*found)->record, std::as_const(*(*found)->extent).bytes()).has_value()) {
+    return false;
+  }
+  remove(tenants_[tenant], key);
+  stats_.damaged += 1;
+  return true;
+}
+
+RamTierStats RamTier::stats() const {
+  RamTierStats now = stats_;
+  // Charges cover every extent but those that left the index and are still held.
+  now.held_bytes = arena_->used_bytes() + overhead_bytes_ - now.bytes - now.reserved_bytes;
+  return now;
+}
+
+std::unique_ptr<Extent> RamTier::make_room(Tenant& tenant, uint64_t bytes) {
+  uint64_t need = charge_bytes(bytes);
+  while (tenant.charged_bytes + need > config_.tenant_bytes_max) {
+    if (!evict_one_of(tenant)) {
+      return nullptr;
+    }
+  }
+  while (true) {
+    if (arena_->used_bytes() + overhead_bytes_ + need <= config_.capacity_bytes) {
+      if (auto extent = arena_->allocate(bytes)) {
+        return extent;
+      }
+    }
+    if (!evict_one()) {
+      return nullptr;
+    }
+  }
+}
+
+bool RamTier::evict_one_of(Tenant& tenant) {
+  std::optional<Victim> victim = tenant.order.victim();
+  if (victim) {
+    evict(tenant, *victim);
+  }
+  return victim.has_value();
+}
+
+bool RamTier::evict_one() {
+  Tenant* owner = nullptr;
+  Victim first;
+  for (auto& [id, tenant] : tenants_) {
+    std::optional<Victim> victim = tenant.order.victim();
+    if (victim && (owner == nullptr || victim->before(first))) {
+      owner = &tenant;
+      first = *victim;
+    }
+  }
+  if (owner != nullptr) {
+    evict(*owner, first);
+  }
+  return owner != nullptr;
+}
+
+void RamTier::evict(Tenant& tenant, const Victim& victim) {
+  remove(tenant, victim.key);
+  (victim.kind == VictimKind::orphan ? stats_.evicted_orphans : stats_.evicted_leaves) += 1;
+}
+
+void RamTier::remove(Tenant& tenant, const Key& key) {
+  auto found = tenant.records.find(key);
+  uint64_t bytes = found->second->record.bytes();
+  tenant.order.remove(key);
+  tenant.records.erase(found);
+  discharge(tenant, bytes);
+  stats_.bytes -= charge_bytes(bytes);
+  stats_.records -= 1;
+}
+
+void RamTier::charge(Tenant& tenant, uint64_t bytes) {
+  tenant.charged_bytes += charge_bytes(bytes);
+  overhead_bytes_ += overhead_bytes(bytes);
+}
+
+void RamTier::discharge(Tenant& tenant, uint64_t bytes) {
+  tenant.charged_bytes -= charge_bytes(bytes);
+  overhead_bytes_ -= overhead_bytes(bytes);
+}
+
+void RamTier::release(const Reservation& reservation) {
+  Tenant& owner = tenants_[reservation.tenant_];
+  uint64_t bytes = reservation.bytes().size();
+  owner.order.release(reservation.anchor_);
+  discharge(owner, bytes);
+  stats_.reserved_bytes -= charge_bytes(bytes);
+}
+
+const std::shared_ptr<const StoredRecord>* RamTier::lookup(uint32_t tenant, const Key& key) const {
+  auto owner = tenants_.find(tenant);
+  if (owner == tenants_.end()) {
+    return nullptr;
+  }
+  auto found = owner->second.records.find(key);
+  return found == owner->second.records.end() ? nullptr : &found->second;
+}
+
+}  // namespace sluice::store

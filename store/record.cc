@@ -1,0 +1,62 @@
+#include "store/record.h"
+
+#include <cstring>
+
+namespace sluice::store {
+
+namespace {
+
+Status verify_layout(const Record& record, uint64_t length) {
+  uint64_t at = record.header_bytes;
+  for (size_t i = 0; i < record.sections.size(); ++i) {
+    if (record.sections[i].end < at) {
+      return SLUICE_ERR(Errc::bad_value,
+                        "record {}: section {} ends at {}, before its start at {}",
+                        to_hex(record.key),
+                        i,
+                        record.sections[i].end,
+                        at);
+    }
+    at = record.sections[i].end;
+  }
+  if (at != length) {
+    return SLUICE_ERR(
+        Errc::truncated, "record {}: {} bytes, expected {}", to_hex(record.key), length, at);
+  }
+  return {};
+}
+
+}  // namespace
+
+Status verify(const Record& record, ByteSpan bytes) {
+  SLUICE_CHECK(verify_layout(record, bytes.size()));
+  Hash32 header = sha256(bytes.first(record.header_bytes));
+  if (std::memcmp(header.data(), record.encoding_id.data(), record.encoding_id.size()) != 0) {
+    return SLUICE_ERR(Errc::bad_checksum,
+                      "record {}: header at offset 0: its {} bytes hash to {}, stored {}",
+                      to_hex(record.key),
+                      record.header_bytes,
+                      to_hex(ByteSpan(header).first(record.encoding_id.size())),
+                      to_hex(record.encoding_id));
+  }
+  uint64_t at = record.header_bytes;
+  for (size_t i = 0; i < record.sections.size(); ++i) {
+    const SectionSum& section = record.sections[i];
+    uint64_t sum = xxh3_64(bytes.subspan(at, section.end - at));
+    if (sum != section.xxh3) {
+      return SLUICE_ERR(Errc::bad_checksum,
+                        "record {}: section {} at offset {}: its {} bytes hash to {:#x}, stored "
+                        "{:#x}",
+                        to_hex(record.key),
+                        i,
+                        at,
+                        section.end - at,
+                        sum,
+                        section.xxh3);
+    }
+    at = section.end;
+  }
+  return {};
+}
+
+}  // namespace sluice::store
