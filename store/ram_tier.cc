@@ -74,25 +74,23 @@ Result<Reservation> RamTier::reserve(uint32_t tenant, const Key& anchor, uint64_
                       overhead_bytes(bytes),
                       config_.tenant_bytes_max);
   }
+  uint64_t reserved = stats_.reserved_bytes;
+  if (reserved > 0 && reserved + charge_bytes(bytes) > config_.capacity_bytes / 4) {
+    stats_.refused += 1;
+    return SLUICE_ERR(Errc::overloaded,
+                      "RAM tier: puts on their way hold {} bytes of {}, {} more would exceed a "
+                      "quarter; put again when they have ended",
+                      reserved,
+                      config_.capacity_bytes,
+                      bytes);
+  }
   Tenant& owner = tenants_[tenant];
   owner.order.claim(anchor);
   std::unique_ptr<Extent> extent = make_room(owner, bytes);
   if (extent == nullptr) {
     owner.order.release(anchor);
     stats_.refused += 1;
-    RamTierStats now = stats();
-    return SLUICE_ERR(Errc::no_space,
-                      "RAM tier: no room for {} bytes of tenant {}: {} of its {} are charged; of "
-                      "all {}, {} are records, {} puts on their way, {} held by readers; nothing "
-                      "left can be evicted; give the RAM tier more memory",
-                      bytes,
-                      tenant,
-                      owner.charged_bytes,
-                      config_.tenant_bytes_max,
-                      config_.capacity_bytes,
-                      now.bytes,
-                      now.reserved_bytes,
-                      now.held_bytes);
+    return no_space(tenant, bytes);
   }
   charge(owner, bytes);
   stats_.reserved_bytes += charge_bytes(bytes);
@@ -191,6 +189,22 @@ RamTierStats RamTier::stats() const {
   // Charges cover every extent but those that left the index and are still held.
   now.held_bytes = arena_->used_bytes() + overhead_bytes_ - now.bytes - now.reserved_bytes;
   return now;
+}
+
+Error RamTier::no_space(uint32_t tenant, uint64_t bytes) const {
+  RamTierStats now = stats();
+  return SLUICE_ERR(Errc::no_space,
+                    "RAM tier: no room for {} bytes of tenant {}, which is charged {} of {}; of "
+                    "{} in all, records have {}, puts on their way {}, readers of what was evicted "
+                    "{}; nothing that is left may be evicted; give the RAM tier more memory",
+                    bytes,
+                    tenant,
+                    tenants_.at(tenant).charged_bytes,
+                    config_.tenant_bytes_max,
+                    config_.capacity_bytes,
+                    now.bytes,
+                    now.reserved_bytes,
+                    now.held_bytes);
 }
 
 std::unique_ptr<Extent> RamTier::make_room(Tenant& tenant, uint64_t bytes) {

@@ -113,8 +113,9 @@ class RamTier {
 
   // Makes room for a record of `bytes` that will hang on `anchor` (kNoAnchor: on none), evicting
   // what the order says but never `anchor` as a leaf. Errors: invalid_argument (0 bytes), too_large
-  // (more than the capacity or the tenant's share), no_space (all that is left is inner, reserved
-  // or held).
+  // (more than the capacity or the tenant's share), overloaded (other puts on their way hold a
+  // quarter of the capacity: slow ones must not push out what is stored), no_space (all that is
+  // left is inner, reserved or held).
   Result<Reservation> reserve(uint32_t tenant, const Key& anchor, uint64_t bytes);
 
   // Checks the filled bytes against `record` and makes it visible in place of any older one.
@@ -158,6 +159,7 @@ class RamTier {
     return Arena::extent_bytes(bytes) + overhead_bytes(bytes);
   }
 
+  Error no_space(uint32_t tenant, uint64_t bytes) const;
   std::unique_ptr<Extent> make_room(Tenant& tenant, uint64_t bytes);
   bool evict_one_of(Tenant& tenant);
   bool evict_one();

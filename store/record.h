@@ -45,6 +45,7 @@ struct Record {
   uint32_t header_bytes = 0;
   uint32_t rows = 0;        // refinements stored
   uint32_t quality_kl = 0;  // of all stored rows, micro-nats; provenance included
+  uint32_t preference = 0;  // at equal quality the higher one replaces the lower
   std::vector<SectionSum> sections;
 
   // Header and sections.

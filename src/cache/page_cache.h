@@ -1,0 +1,162 @@
+// The daemon's request pipelines over its tiers: open, lookup, get, put, damaged, erase.
+//
+// Not frames or sessions (src/daemon glues those to this), no tensors, no I/O. One thread owns it.
+// Everything is bounded: pages by the tier, spaces by SpaceTable, requests by the session's limits.
+// What comes in is untrusted: a page that is not what its put said is refused and leaves nothing.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "codec/page.h"
+#include "src/base/bytes.h"
+#include "src/base/result.h"
+#include "src/cache/space_table.h"
+#include "store/ram_tier.h"
+
+namespace sluice::cache {
+
+using store::Key;
+
+struct PageCacheConfig {
+  store::RamTierConfig ram;
+};
+
+// One KV group or head range of a lookup.
+struct GroupQuery {
+  const OpenSpace* open = nullptr;
+  uint32_t window_pages = 0;  // 0: every page of the prefix is needed; else the last so many
+  std::span<const Key> keys;  // of the prefix, in order
+};
+
+// What is there of a page within the quality asked for.
+struct PageStatus {
+  uint32_t rows = 0;
+  uint32_t kl = 0;            // effective, micro-nats
+  uint64_t stored_bytes = 0;  // header and sections
+};
+
+struct GroupAnswer {
+  uint32_t hit_pages = 0;         // from the first key on, without a gap
+  uint32_t first_page = 0;        // index in the keys of pages[0]
+  std::vector<PageStatus> pages;  // what a reader of common_pages needs of this group
+};
+
+struct LookupAnswer {
+  uint32_t common_pages = 0;
+  std::vector<GroupAnswer> groups;  // as asked
+  std::string miss_reason;          // where no page of any group was found: why; else empty
+};
+
+struct PageQuery {
+  Key key{};
+  codec::EncodingId encoding_id{};  // zeros: any encoding
+  uint32_t max_kl = 0;              // the worst quality to serve, micro-nats
+  uint32_t first_layer = 0;         // of the page's layers, counted from 0, rounded out to sections
+  uint32_t layers = 0;              // 0 (and first_layer 0): all
+  uint32_t first_row = 0;           // rows before it are not sent again
+};
+
+// A page to send: its pieces in page order.
+struct PageAnswer {
+  codec::EncodingId encoding_id{};
+  uint32_t rows = 0;  // from first_row on
+  uint32_t kl = 0;    // effective, micro-nats
+  ByteSpan header;
+  std::vector<ByteSpan> sections;          // one run of sections a row
+  std::shared_ptr<const void> keep_alive;  // keeps the pieces in place
+};
+
+enum class PutOutcome : uint8_t {
+  stored,     // there was none
+  replaced,   // it is better than what was there
+  unchanged,  // what was there is as good or better and stays
+};
+
+// Counters since open(), beside the tier's.
+struct PageCacheStats {
+  store::RamTierStats ram;
+  uint64_t lookup_pages = 0;      // keys asked for
+  uint64_t lookup_hit_pages = 0;  // of these, pages of common prefixes
+  uint64_t puts_unchanged = 0;
+  uint64_t puts_refused = 0;    // pages that were not what their put said, or found no space
+  uint64_t damage_reports = 0;  // from clients; those that were right count in ram.damaged
+};
+
+// A put whose bytes are on their way. Without put_end() they go back when this object ends, and
+// nothing of the put was ever visible. Must not outlive its cache.
+class PendingPut {
+ public:
+  // Where the page's bytes go, header first; as many as put_begin() was told.
+  MutByteSpan destination() { return reservation_.bytes(); }
+
+ private:
+  friend class PageCache;
+
+  PendingPut(OpenSpace open, const Key& key, const Key& anchor, store::Reservation reservation)
+      : open_(std::move(open)), key_(key), anchor_(anchor), reservation_(std::move(reservation)) {}
+
+  OpenSpace open_;
+  Key key_;
+  Key anchor_;
+  store::Reservation reservation_;
+};
+
+class PageCache {
+ public:
+  // An empty cache. Errors: as RamTier::open.
+  static Result<std::unique_ptr<PageCache>> open(const PageCacheConfig& config);
+
+  // Opens a space by its descriptor's bytes. Errors: as parse_descriptor; unsupported (pages of
+  // such a space could exceed the limits of one page).
+  Result<OpenSpace> open_space(uint32_t tenant, ByteSpan descriptor, uint32_t worst_kl);
+
+  // How many pages of a prefix every group can serve within max_kl, and what they cost; marks them
+  // used, so that they are there when the reader comes for them. Errors: invalid_argument (groups
+  // of different tenants or page_tokens, no key to count in a group).
+  Result<LookupAnswer> lookup(std::span<const GroupQuery> groups, uint32_t max_kl);
+
+  // A page's pieces, each checked now. Errors: not_found (no such page, none of this encoding, or
+  // none within max_kl), damaged (it was, and is gone), invalid_argument (layers or rows that the
+  // page does not have).
+  Result<PageAnswer> get(const OpenSpace& open, const PageQuery& query);
+
+  // Makes room for a page of `page_bytes` under `key`. `anchor`: the page it is evicted with;
+  // zeros: none. Errors: invalid_argument (no key, 0 bytes, a page that is its own anchor),
+  // too_large (more than any page of the space), overloaded, no_space.
+  Result<PendingPut> put_begin(const OpenSpace& open,
+                               const Key& key,
+                               const Key& anchor,
+                               uint64_t page_bytes);
+
+  // Checks the bytes that arrived and makes the page visible, if it is better than what is there.
+  // Errors: as parse_page_header, check_page; bad_checksum (names section and offset);
+  // invalid_argument (the anchor hangs on the page).
+  Result<PutOutcome> put_end(PendingPut put);
+
+  // A client found this encoding of a page damaged: checks the whole page again and takes it out if
+  // it is; true then, false if it is intact or gone.
+  bool damaged(const OpenSpace& open, const Key& key, const codec::EncodingId& encoding_id);
+
+  // Takes pages out; returns how many were there.
+  uint32_t erase(const OpenSpace& open, std::span<const Key> keys);
+
+  PageCacheStats stats() const;
+
+ private:
+  explicit PageCache(std::unique_ptr<store::RamTier> tier) : tier_(std::move(tier)) {}
+
+  const store::Record* find(const OpenSpace& open, const Key& key) const;
+  Result<PutOutcome> store_page(PendingPut put);
+  void describe(const GroupQuery& query, uint32_t common_pages, GroupAnswer& answer);
+  std::string explain_miss(std::span<const GroupQuery> groups, uint32_t max_kl) const;
+
+  std::unique_ptr<store::RamTier> tier_;
+  SpaceTable spaces_;
+  PageCacheStats stats_;
+};
+
+}  // namespace sluice::cache
