@@ -21,7 +21,6 @@ namespace sluice {
 
 inline constexpr uint32_t kDescriptorVersion = 1;
 inline constexpr uint32_t kPageTokensDefault = 64;
-inline constexpr uint32_t kPageTokensStep = 32;
 
 // How page keys are made of tokens. On the wire: DO NOT CHANGE THESE VALUES.
 enum class TokenHash : uint8_t { sha256_chain = 1 };

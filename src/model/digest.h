@@ -27,11 +27,10 @@ struct DigestOptions {
 // ${XDG_CACHE_HOME:-~/.cache}/sluice/digests; "" without either variable.
 std::string digest_cache_folder();
 
-// The digest of a GGUF file (all its parts if it is a split one), or of a folder's config.json and
-// *.safetensors: SHA-256("sluice model 1" || for each file, sorted by name: name length u32, name,
-// size u64, SHA-256). A damaged cache entry is ignored and written again.
-// Errors: io_error (a file is missing, unreadable, or changed while it was read: try again),
-// timed_out (cancelled).
+// The digest of a GGUF file, or of a folder's config.json and *.safetensors: SHA-256("sluice model
+// 1" || for each file, sorted by name: name length u32, name, size u64, SHA-256). A damaged cache
+// entry is ignored and written again. Errors: io_error (a file is missing, unreadable, or changed
+// while it was read: try again), timed_out (cancelled).
 Result<Hash32> model_digest(const std::string& path, const DigestOptions& options);
 
 // The digest of a model that its operator names: SHA-256("sluice model id 1" || lengths and bytes

@@ -123,8 +123,8 @@ Status PageGeometry::validate() const {
                         plane.dim,
                         plane.rotated_dims);
     }
-    // Each factor is bounded first, so that no product below overflows 64 bits.
-    if (plane.width() * n_tokens > kPageBytesMax) {
+    // The width is bounded first, so that no product below overflows 64 bits.
+    if (plane.width() > kPageBytesMax || plane.width() * n_tokens > kPageBytesMax) {
       return SLUICE_ERR(Errc::too_large,
                         "plane {}: {} elements a token x {} tokens exceeds {} a page",
                         role_name(plane.role),

@@ -15,9 +15,12 @@
 
 namespace sluice {
 
-// A metadata value. Integers of all widths are widened; arrays of strings (vocabularies) and arrays
-// longer than kGgufArrayMax keep nothing but their place in the file.
-struct GgufSkipped {};
+// A metadata value. Integers of all widths are widened, arrays of bool are integers; arrays of
+// strings (vocabularies) and arrays longer than kGgufArrayMax keep nothing but their place in the
+// file.
+struct GgufSkipped {
+  bool operator==(const GgufSkipped&) const = default;
+};
 
 using GgufValue = std::variant<uint64_t,
                                int64_t,
@@ -27,7 +30,6 @@ using GgufValue = std::variant<uint64_t,
                                std::vector<uint64_t>,
                                std::vector<int64_t>,
                                std::vector<double>,
-                               std::vector<bool>,
                                GgufSkipped>;
 
 struct GgufTensor {
@@ -44,8 +46,7 @@ struct Gguf {
   uint64_t data_offset = 0;                                      // from the file's first byte
   std::map<std::string, std::vector<float>, std::less<>> small;  // f32 tensors that were read
 
-  // The value of a key. Errors: bad_value (of another type or out of range); an absent key is
-  // not_found.
+  // The value of a key. Errors: not_found (no such key), bad_value (of another type, negative).
   Result<uint64_t> integer(std::string_view key) const;
   Result<double> number(std::string_view key) const;
   Result<std::string> text(std::string_view key) const;
