@@ -24,6 +24,7 @@ using EncodingBytes = std::array<uint8_t, 16>;  // an encoding_id; zeros: any
 inline constexpr uint32_t kTextBytesMax = 4096;     // an error's or a miss reason's sentence
 inline constexpr uint32_t kSoftwareBytesMax = 128;  // "sluiced 0.1.0"
 inline constexpr uint32_t kLookupGroupsMax = 1024;  // KV groups x head ranges
+inline constexpr uint32_t kRowsMax = 255;           // refinement rows of one page
 inline constexpr uint32_t kStatsMax = 1024;
 inline constexpr uint32_t kStatNameBytesMax = 128;
 inline constexpr uint64_t kCreditBytesMin = 64ull << 10;
@@ -240,10 +241,42 @@ Result<Bytes> encode(const DeleteReply& message);
 Result<Bytes> encode(const StatsRequest& message);
 Result<Bytes> encode(const StatsReply& message);
 
-// The message in a frame's payload: parse<GetRequest>(payload). The result owns its memory.
+// The message in a frame's payload. The result owns its memory.
 // Errors: truncated, reserved_set, too_large, bad_value; the text names message and field.
 template <class Message>
-Result<Message> parse(ByteSpan payload);
+Result<Message> parse(ByteSpan payload) = delete;
+template <>
+Result<HelloRequest> parse(ByteSpan payload);
+template <>
+Result<HelloReply> parse(ByteSpan payload);
+template <>
+Result<OpenRequest> parse(ByteSpan payload);
+template <>
+Result<OpenReply> parse(ByteSpan payload);
+template <>
+Result<LookupRequest> parse(ByteSpan payload);
+template <>
+Result<LookupReply> parse(ByteSpan payload);
+template <>
+Result<GetRequest> parse(ByteSpan payload);
+template <>
+Result<PageMeta> parse(ByteSpan payload);
+template <>
+Result<PutRequest> parse(ByteSpan payload);
+template <>
+Result<PutReply> parse(ByteSpan payload);
+template <>
+Result<DamagedRequest> parse(ByteSpan payload);
+template <>
+Result<DamagedReply> parse(ByteSpan payload);
+template <>
+Result<DeleteRequest> parse(ByteSpan payload);
+template <>
+Result<DeleteReply> parse(ByteSpan payload);
+template <>
+Result<StatsRequest> parse(ByteSpan payload);
+template <>
+Result<StatsReply> parse(ByteSpan payload);
 
 // The sentence of a reply whose status is not 0, with everything unprintable made '?'.
 Error parse_error(uint32_t status, ByteSpan payload);

@@ -32,7 +32,7 @@ class PageSink {
   virtual ~PageSink() = default;
 
   // Page meta.page_index comes: the memory for its meta.page_bytes() bytes, header first.
-  // An empty span passes over the page.
+  // An empty span passes over the page; page_ends() is then not called.
   virtual MutByteSpan page_begins(const PageMeta& meta) = 0;
 
   // All of its bytes are in that memory. Not yet verified: the caller checks header and sections.
@@ -72,18 +72,30 @@ class Requester {
   bool usable() const { return usable_; }
 
  private:
-  struct Call;
+  struct Call {
+    MessageType type = MessageType::hello;
+    uint64_t id = 0;
+    CallOptions options;
+    uint32_t frames_received = 0;
+  };
 
   template <class Reply, class Request>
   Result<Reply> exchange(MessageType type, const Request& request, const CallOptions& options);
-  Result<Call> begin(MessageType type, const CallOptions& options);
-  Status send_request(Call& call, ByteSpan payload, std::span<const ByteSpan> page);
+  Call new_call(MessageType type, const CallOptions& options);
+  FrameHeader request_header(const Call& call) const;
+  Status check_usable() const;
+  Status send_message(Call& call, const Bytes& payload);
+  Status send_page(Call& call, const Bytes& payload, std::span<const ByteSpan> page);
+  Status send(Call& call, std::span<const ByteSpan> pieces);
   Result<FrameHeader> receive_header(Call& call);
-  Result<Bytes> receive_message(Call& call, const FrameHeader& header);
+  Status receive_refusal(const Call& call, const FrameHeader& header);
+  Result<Bytes> receive_payload(const Call& call, const FrameHeader& header);
   Result<Bytes> receive_reply(Call& call);
   Status receive_pages(Call& call, const GetRequest& request, PageSink& sink);
-  Status receive_page_bytes(Call& call, const PageMeta& meta, MutByteSpan out, bool last_page);
-  Status fail(Status status);
+  Status receive_page(Call& call, const PageMeta& meta, MutByteSpan out, bool last_page);
+  Status pass_over_bytes(const Call& call, size_t count);
+  Status receive_bytes(const Call& call, MutByteSpan out);
+  Error broken(Error error);
 
   std::unique_ptr<ByteStream> stream_;
   const Clock& clock_;

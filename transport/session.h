@@ -23,6 +23,7 @@
 #include "src/base/result.h"
 #include "transport/frame.h"
 #include "transport/messages.h"
+#include "transport/output_queue.h"
 
 namespace sluice::transport {
 
@@ -122,14 +123,15 @@ class Session {
   // ---- Answers, at once or later, in any order. An id whose request is answered already (it timed
   // out) is ignored. Requires: the answer fits the event.
 
-  // A HelloReply needs only features, self_test and software: the session fills in the rest.
+  // A HelloReply needs only features, self_test and software: the session fills in the rest. A body
+  // outside PROTOCOL.md's limits is answered as the error that says so.
   void reply(RequestId id, const ReplyBody& body);
 
   // A refused HELLO ends the connection.
   void refuse(RequestId id, const Error& error);
 
-  // Memory: `destination` holds put.page_bytes bytes and stays writable until PutEnd, PutAborted,
-  // or until the session is closed or destroyed.
+  // Always followed by PutEnd or PutAborted, or by the end of the session.
+  // Requires: `destination` has put.page_bytes bytes. Memory: it stays writable until then.
   void accept_put(RequestId id, MutByteSpan destination);
 
   void send_page(RequestId id, uint32_t page_index, const PageAnswer& answer);
@@ -189,14 +191,6 @@ class Session {
     std::vector<uint32_t> wanted;  // asked of the application, unanswered
   };
 
-  struct OutFrame {
-    FrameBytes header;
-    Bytes message;
-    std::vector<ByteSpan> page;
-    size_t bytes = 0;
-    std::shared_ptr<const void> keep_alive;
-  };
-
   // The PUT whose frames are coming; other requests wait until its last.
   struct PutInput {
     PutState state = PutState::none;
@@ -204,57 +198,66 @@ class Session {
     uint64_t wire_id = 0;
     MutByteSpan destination;
     uint64_t bytes = 0;
-    uint64_t bytes_received = 0;
-    uint32_t frame_index = 0;
+    uint64_t received = 0;
+    uint32_t frame_index = 1;
   };
+
+  bool in_frame() const { return input_ != Input::header || filled_ != 0; }
 
   bool may_receive() const;
   void take_header();
   Status check_order(const FrameHeader& header) const;
+  Status check_first_frame(const FrameHeader& header) const;
   Status check_put_frame(const FrameHeader& header) const;
   void take_message();
-  Status dispatch(InFlight request, ByteSpan payload);
-  Status begin_hello(const HelloRequest& hello);
+  Status start_request(ByteSpan payload);
+  Status start_hello(ByteSpan payload);
+  Status start_get(ByteSpan payload);
+  Status start_put(ByteSpan payload);
+  template <class Message>
+  Status announce(ByteSpan payload);
   void take_page_bytes(size_t n);
-  void end_put_frame();
   std::optional<Event> want_page();
   InFlight* find(RequestId id);
-  void finish(InFlight& request);
-  void expire(InFlight& request);
-  void put_decided(RequestId id);
-  void queue_message(InFlight& request, Errc status, Bytes payload, bool last);
-  void queue_page(InFlight& request, const PageAnswer& answer, bool last);
-  void push_frame(FrameHeader header, OutFrame frame);
+  InFlight* find_wanted(RequestId id, uint32_t page_index);
+  void answer(InFlight& request, Errc status, Bytes payload);
+  void answer_hello(InFlight& request, const HelloReply& hello);
+  FrameHeader reply_header(const InFlight& request, Errc status) const;
+  void finish(const InFlight& request);
+  void decide_put(RequestId id, PutState state, MutByteSpan destination);
+  void expire(InFlight& request, uint64_t now_ns);
+  void push_message(const FrameHeader& header, Bytes payload);
+  void note_output();
+  void end(std::optional<Error> error);
   void close_if_drained();
 
-  SessionLimits limits_;
+  const SessionLimits limits_;
   const Clock& clock_;
+  const uint64_t opened_ns_;
 
   // Input.
   Input input_ = Input::header;
   FrameBytes header_bytes_{};
   FrameHeader header_;
   Bytes message_;
-  Bytes scratch_;  // where drained page bytes go
-  size_t input_filled_ = 0;
-  uint64_t frame_start_ns_ = 0;
+  Bytes scratch_;          // where drained page bytes go
+  size_t filled_ = 0;      // bytes of the header or payload that are there
+  uint64_t input_ns_ = 0;  // when the frame, or the wait for a PUT's next frame, began
   PutInput put_;
 
   // Requests.
   bool hello_done_ = false;
   bool hello_waits_ = false;
   RequestId next_id_ = 1;
-  std::vector<InFlight> requests_;
+  std::vector<InFlight> requests_;  // at most limits_.requests_in_flight_max
   uint64_t request_bytes_ = 0;
-  std::deque<Event> events_;
-  uint64_t reply_credit_bytes_ = 0;
+  std::deque<Event> events_;  // at most two for each request
   std::string peer_software_;
 
   // Output.
-  std::deque<OutFrame> output_;
-  size_t output_bytes_ = 0;
-  size_t front_sent_ = 0;  // of output_.front()
-  uint64_t progress_ns_ = 0;
+  OutputQueue output_;
+  uint64_t reply_credit_bytes_;
+  uint64_t output_ns_ = 0;  // when the peer last took something, or output began to wait
 
   bool draining_ = false;
   bool closed_ = false;

@@ -72,6 +72,7 @@ class UnixServer {
   size_t connections() const;
 
  private:
+  class Connection;
   class Impl;
   explicit UnixServer(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
