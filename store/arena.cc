@@ -34,7 +34,6 @@ Result<std::shared_ptr<Arena>> Arena::open(uint64_t capacity_bytes) {
                       capacity_bytes,
                       std::strerror(errno));
   }
-  ASAN_POISON_MEMORY_REGION(memory, capacity_bytes);
   return std::shared_ptr<Arena>(new Arena({static_cast<uint8_t*>(memory), capacity_bytes}));
 }
 
@@ -49,12 +48,12 @@ std::unique_ptr<Extent> Arena::allocate(uint64_t bytes) {
     return nullptr;
   }
   MutByteSpan span = memory_.subspan(*offset, bytes);
-  // Free memory is poisoned, so that ASan names a read of an extent that went back.
   ASAN_UNPOISON_MEMORY_REGION(span.data(), span.size());
   return std::make_unique<Extent>(shared_from_this(), span);
 }
 
 void Arena::free(ByteSpan bytes) {
+  // So that ASan names a read of an extent that went back.
   ASAN_POISON_MEMORY_REGION(bytes.data(), extent_bytes(bytes.size()));
   map_.give(static_cast<uint64_t>(bytes.data() - memory_.data()), extent_bytes(bytes.size()));
 }
