@@ -82,7 +82,7 @@ struct PageCacheStats {
   uint64_t lookup_pages = 0;      // keys asked for
   uint64_t lookup_hit_pages = 0;  // of these, pages of common prefixes
   uint64_t puts_unchanged = 0;
-  uint64_t puts_refused = 0;    // pages that were not what their put said, or found no space
+  uint64_t puts_refused = 0;    // pages that arrived and were not what their put said
   uint64_t damage_reports = 0;  // from clients; those that were right count in ram.damaged
 };
 
