@@ -1,0 +1,352 @@
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstring>
+#include <limits>
+
+#include "codec/direct.h"
+
+namespace sluice::codec {
+namespace {
+
+constexpr uint32_t kBit = 256;                     // costs are in 1/256 bit
+constexpr int kHistogramCells = kDirectCells + 2;  // the windows of three neighbouring centres
+
+struct SymbolRange {
+  uint32_t frequency;
+  uint32_t below;
+};
+
+// 256 x log2(4096 / frequency), rounded; integer steps, so that every encoder chooses alike.
+uint16_t cost_of(uint32_t frequency) {
+  uint32_t whole = static_cast<uint32_t>(std::bit_width(frequency)) - 1;
+  uint64_t mantissa = uint64_t{frequency} << (31 - whole);  // [1, 2) in 1/2^31
+  uint32_t log2 = whole;
+  for (int bit = 0; bit < 9; ++bit) {
+    mantissa = (mantissa * mantissa) >> 31;
+    log2 = 2 * log2 + static_cast<uint32_t>(mantissa >> 32);
+    mantissa >>= mantissa >> 32;
+  }
+  return static_cast<uint16_t>((2 * kBit * kDirectProbabilityBits - log2 + 1) / 2);
+}
+
+// Derived from the ROM once: code ranges, and what each symbol costs under each shape.
+struct EncodeTables {
+  std::array<std::array<SymbolRange, kDirectSymbols>, kDirectTables> ranges;
+  // [centre's parity][symbol, sign of the value][shape]
+  std::array<std::array<std::array<uint16_t, kDirectShapes>, kDirectSymbols>, 2> costs;
+
+  EncodeTables() {
+    for (size_t t = 0; t < kDirectTables; ++t) {
+      uint32_t below = 0;
+      for (size_t s = 0; s < kDirectSymbols; ++s) {
+        ranges[t][s] = {kDirectFrequencies[t][s], below};
+        below += kDirectFrequencies[t][s];
+      }
+    }
+    for (int parity = 0; parity < 2; ++parity) {
+      for (int symbol = 0; symbol < kDirectSymbols; ++symbol) {
+        for (int shape = 0; shape < kDirectShapes; ++shape) {
+          costs[parity][symbol][shape] = symbol_cost(parity, symbol, shape);
+        }
+      }
+    }
+  }
+
+ private:
+  static uint16_t symbol_cost(int parity, int symbol, int shape) {
+    DirectModel model = direct_model(static_cast<uint8_t>(shape), static_cast<uint16_t>(parity));
+    if (symbol != kDirectEscape && model.flip != 0) {
+      symbol = symbol < kDirectCells ? symbol + kDirectCells : symbol - kDirectCells;
+    }
+    return cost_of(kDirectFrequencies[model.table][static_cast<size_t>(symbol)]);
+  }
+};
+
+const EncodeTables& encode_tables() {
+  static const EncodeTables tables;
+  return tables;
+}
+
+// The channel's centre: its mean position in cells, outliers and zeros clamped to 3 octaves.
+uint16_t centre_of(std::span<const uint16_t> channel, uint32_t mantissa_bits) {
+  auto count = static_cast<uint32_t>(channel.size());
+  uint32_t sum = 0;
+  for (uint16_t value : channel) {
+    sum += value & 0x7fffu;
+  }
+  int32_t mean = static_cast<int32_t>(sum / count);
+  int32_t low = mean - (3 << mantissa_bits);
+  int32_t high = mean + (3 << mantissa_bits);
+  int64_t clamped = 0;
+  for (uint16_t value : channel) {
+    clamped += std::clamp(value & 0x7fff, low, high);
+  }
+  // Two cells an octave: round(2 x clamped / count / 2^mantissa_bits).
+  int64_t octave = int64_t{count} << mantissa_bits;
+  int64_t centre = (4 * clamped + octave) / (2 * octave);
+  return static_cast<uint16_t>(std::max<int64_t>(centre, 0));
+}
+
+bool is_constant(std::span<const uint16_t> channel) {
+  return std::all_of(
+      channel.begin(), channel.end(), [&](uint16_t value) { return value == channel.front(); });
+}
+
+// Picks each channel's tag: the model under which it takes the fewest bits.
+class TagChooser {
+ public:
+  explicit TagChooser(const DirectShape& shape) : shape_(shape), tables_(encode_tables()) {}
+
+  // Requires: centre <= reference.
+  uint8_t choose(std::span<const uint16_t> channel, int centre, int reference) {
+    centre = std::max(centre, reference - (kDirectCentres - 1));
+    count(channel, centre - 1 - kDirectCellsBelow);
+    best_cost_ = shape_.n_tokens * escape_bits() * kBit;
+    best_tag_ = kDirectTagRaw;
+    // Ascending tags: a tie goes to the lowest.
+    for (int shift = 2; shift >= 0; --shift) {
+      int tried = centre - 1 + shift;
+      int drop = reference - tried;
+      if (tried >= 0 && drop >= 0 && drop < kDirectCentres) {
+        weigh(static_cast<size_t>(shift), static_cast<size_t>(tried & 1), drop);
+      }
+    }
+    return best_tag_;
+  }
+
+ private:
+  uint32_t escape_bits() const { return 16 - shape_.low_bits(); }
+
+  // How often each sign and cell from `first_cell` on occurs.
+  void count(std::span<const uint16_t> channel, int first_cell) {
+    counts_ = {};
+    for (uint16_t value : channel) {
+      int cell = ((value & 0x7fff) >> shape_.low_bits()) - first_cell;
+      if (cell >= 0 && cell < kHistogramCells) {
+        ++counts_[value >> 15][static_cast<size_t>(cell)];
+      }
+    }
+  }
+
+  // Weighs all shapes with one centre, whose window begins `shift` cells into the counts.
+  void weigh(size_t shift, size_t parity, int drop) {
+    const auto& costs = tables_.costs[parity];
+    std::array<uint32_t, kDirectShapes> sums{};
+    uint32_t escapes = shape_.n_tokens;
+    for (size_t symbol = 0; symbol < kDirectEscape; ++symbol) {
+      uint32_t n = counts_[symbol / kDirectCells][symbol % kDirectCells + shift];
+      if (n != 0) {
+        escapes -= n;
+        for (size_t i = 0; i < kDirectShapes; ++i) {
+          sums[i] += n * costs[symbol][i];
+        }
+      }
+    }
+    for (size_t i = 0; i < kDirectShapes; ++i) {
+      uint32_t cost = sums[i] + escapes * (costs[kDirectEscape][i] + escape_bits() * kBit);
+      if (cost < best_cost_) {
+        best_cost_ = cost;
+        best_tag_ = static_cast<uint8_t>(drop * kDirectShapes + static_cast<int>(i));
+      }
+    }
+  }
+
+  const DirectShape& shape_;
+  const EncodeTables& tables_;
+  std::array<std::array<uint32_t, kHistogramCells>, 2> counts_{};  // [sign][cell]
+  uint32_t best_cost_ = 0;
+  uint8_t best_tag_ = 0;
+};
+
+// Writes a layer's reference and the tags of its channels.
+void choose_tags(const DirectShape& shape,
+                 std::span<const uint16_t> layer,
+                 uint8_t* reference_out,
+                 MutByteSpan tags,
+                 std::vector<uint16_t>& centres) {
+  uint16_t reference = 0;
+  centres.resize(shape.channels);
+  for (size_t c = 0; c < shape.channels; ++c) {
+    std::span<const uint16_t> channel = layer.subspan(c * shape.n_tokens, shape.n_tokens);
+    tags[c] = is_constant(channel) ? kDirectTagConstant : kDirectTagRaw;
+    if (tags[c] != kDirectTagConstant) {
+      centres[c] = centre_of(channel, shape.mantissa_bits);
+      reference = std::max(reference, centres[c]);
+    }
+  }
+  store_le(reference_out, reference);
+  TagChooser chooser(shape);
+  for (size_t c = 0; c < shape.channels; ++c) {
+    if (tags[c] != kDirectTagConstant) {
+      tags[c] =
+          chooser.choose(layer.subspan(c * shape.n_tokens, shape.n_tokens), centres[c], reference);
+    }
+  }
+}
+
+// Appends 16-bit values, or their low bits, as a stream of bits; the first in the lowest.
+class BitWriter {
+ public:
+  explicit BitWriter(uint8_t* out) : out_(out) {}
+
+  void append(std::span<const uint16_t> values, uint32_t bits) {
+    uint32_t mask = (1u << bits) - 1;
+    for (uint16_t value : values) {
+      held_ |= uint64_t{value & mask} << held_bits_;
+      held_bits_ += bits;
+      if (held_bits_ >= 32) {
+        store_le(out_, static_cast<uint32_t>(held_));
+        out_ += 4;
+        held_ >>= 32;
+        held_bits_ -= 32;
+      }
+    }
+  }
+
+  // Ends on a whole byte. Requires: the bits appended since the last flush are whole bytes.
+  void flush() {
+    for (; held_bits_ >= 8; held_bits_ -= 8, held_ >>= 8) {
+      *out_++ = static_cast<uint8_t>(held_);
+    }
+  }
+
+ private:
+  uint8_t* out_;
+  uint64_t held_ = 0;
+  uint32_t held_bits_ = 0;
+};
+
+// All raw bits of the section, channel after channel.
+void pack_raw_bits(const DirectShape& shape,
+                   std::span<const uint16_t> values,
+                   ByteSpan tags,
+                   uint8_t* out) {
+  for (size_t c = 0; c < tags.size(); ++c) {
+    std::span<const uint16_t> channel = values.subspan(c * shape.n_tokens, shape.n_tokens);
+    BitWriter writer(out);
+    if (tags[c] == kDirectTagConstant) {
+      writer.append(channel.first(1), 16);
+    } else {
+      writer.append(channel, tags[c] == kDirectTagRaw ? 16 : shape.low_bits());
+    }
+    writer.flush();
+    out += shape.raw_bytes(tags[c]);
+  }
+}
+
+// The 32 coder states, run from the section's end to its front. Words grow downwards.
+class LaneEncoder {
+ public:
+  // The states begin with 16 raw bits each, so that they cost nothing.
+  LaneEncoder(const uint8_t* seed, uint16_t* words_end) : words_(words_end) {
+    for (size_t lane = 0; lane < kDirectLanes; ++lane) {
+      states_[lane] = kDirectStateLow | load_le<uint16_t>(seed + 2 * lane);
+    }
+  }
+
+  // Encodes one step: 32 tokens of one channel.
+  void encode_step(const DirectModel& model, const uint16_t* values, uint32_t low_bits) {
+    const auto& ranges = encode_tables().ranges[model.table];
+    std::array<uint8_t, kDirectLanes> symbols;
+    for (size_t lane = 0; lane < kDirectLanes; ++lane) {
+      int cell = ((values[lane] & 0x7fff) >> low_bits) - model.first_cell;
+      bool escapes = cell < 0 || cell >= kDirectCells;
+      uint32_t sign = (values[lane] >> 15) ^ model.flip;
+      symbols[lane] = static_cast<uint8_t>(escapes ? kDirectEscape
+                                                   : static_cast<int>(sign) * kDirectCells + cell);
+    }
+    uint32_t escape_bits = 16 - low_bits;
+    for (size_t lane = kDirectLanes; lane-- > 0;) {
+      if (symbols[lane] == kDirectEscape) {
+        put(states_[lane], 1u << (32 - escape_bits));
+        states_[lane] = states_[lane] << escape_bits | values[lane] >> low_bits;
+      }
+    }
+    for (size_t lane = kDirectLanes; lane-- > 0;) {
+      const SymbolRange& range = ranges[symbols[lane]];
+      uint32_t& state = states_[lane];
+      put(state, range.frequency << (32 - kDirectProbabilityBits));
+      state = (state / range.frequency << kDirectProbabilityBits) + state % range.frequency +
+              range.below;
+    }
+  }
+
+  const std::array<uint32_t, kDirectLanes>& states() const { return states_; }
+
+  const uint16_t* words() const { return words_; }
+
+ private:
+  // Moves a word out of a state that would leave [2^16, 2^32).
+  void put(uint32_t& state, uint32_t limit) {
+    if (state >= limit) {
+      *--words_ = static_cast<uint16_t>(state);
+      state >>= 16;
+    }
+  }
+
+  std::array<uint32_t, kDirectLanes> states_;
+  uint16_t* words_;
+};
+
+}  // namespace
+
+size_t encode_direct(const DirectShape& shape,
+                     std::span<const uint16_t> values,
+                     MutByteSpan out,
+                     Workspace& workspace) {
+  if (out.size() < shape.words_at()) {
+    return 0;
+  }
+  MutByteSpan references = out.first(shape.references_bytes());
+  MutByteSpan tags = out.subspan(references.size(), shape.channel_count());
+  size_t raw_bytes = 0;
+  for (size_t layer = 0; layer < shape.layers; ++layer) {
+    MutByteSpan layer_tags = tags.subspan(layer * shape.channels, shape.channels);
+    size_t layer_values = size_t{shape.channels} * shape.n_tokens;
+    choose_tags(shape,
+                values.subspan(layer * layer_values, layer_values),
+                references.data() + 2 * layer,
+                layer_tags,
+                workspace.centres);
+    for (uint8_t tag : layer_tags) {
+      raw_bytes += shape.raw_bytes(tag);
+    }
+  }
+
+  // The last 64 raw bytes, or all there are and zeros, travel in the states.
+  size_t seed_bytes = std::min(raw_bytes, kDirectSeedBytes);
+  workspace.bytes.assign(raw_bytes + kDirectSeedBytes, 0);
+  pack_raw_bits(shape, values, tags, workspace.bytes.data());
+
+  workspace.words.resize(2 * values.size());  // a symbol and its escape emit one word each, at most
+  uint16_t* words_end = workspace.words.data() + workspace.words.size();
+  LaneEncoder lanes(workspace.bytes.data() + raw_bytes - seed_bytes, words_end);
+  for (size_t c = tags.size(); c-- > 0;) {
+    if (tags[c] < kDirectCodedTags) {
+      auto reference = load_le<uint16_t>(references.data() + 2 * (c / shape.channels));
+      DirectModel model = direct_model(tags[c], reference);
+      for (size_t token = shape.n_tokens; token > 0; token -= kDirectLanes) {
+        lanes.encode_step(
+            model, values.data() + c * shape.n_tokens + token - kDirectLanes, shape.low_bits());
+      }
+    }
+  }
+
+  auto words_bytes = 2 * static_cast<size_t>(words_end - lanes.words());
+  size_t total = shape.words_at() + words_bytes + raw_bytes - seed_bytes;
+  if (total > out.size()) {
+    return 0;
+  }
+  uint8_t* at = out.data() + shape.states_at();
+  for (uint32_t state : lanes.states()) {
+    store_le(at, state);
+    at += sizeof state;
+  }
+  // Words are little-endian on every host that base/bytes.h accepts.
+  std::memcpy(at, lanes.words(), words_bytes);
+  std::memcpy(at + words_bytes, workspace.bytes.data(), raw_bytes - seed_bytes);
+  return total;
+}
+
+}  // namespace sluice::codec

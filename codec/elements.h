@@ -1,0 +1,33 @@
+// Elements of one plane of one layer, between canonical order [token][channel] and the coder's
+// [channel][token] of 16 bits, with f32 narrowed to f16 or bf16 where that loses nothing.
+// Private to codec/. Pure functions, no allocation.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "src/base/bytes.h"
+#include "src/model/geometry.h"
+
+namespace sluice::codec {
+
+// One layer of a plane, and the dtype that its 16-bit values have.
+struct LayerShape {
+  uint32_t channels = 0;
+  uint32_t n_tokens = 0;
+  DType dtype = DType::f16;   // f32, f16, bf16
+  DType stored = DType::f16;  // f16, bf16; equal to dtype unless that is f32
+};
+
+// Exact conversions of bit patterns; every NaN keeps its payload.
+uint32_t widen_f16(uint16_t half);
+uint16_t narrow_to_f16(uint32_t bits);  // exact only where widen_f16 gives `bits` back
+
+// True if every f32 element is exactly one of `stored` (f16 or bf16), bit for bit.
+bool is_exactly(DType stored, ByteSpan f32_elements);
+
+// Shape: `layer` holds n_tokens x channels elements of `dtype`; `values` as many of 16 bits.
+void gather_layer(const LayerShape& shape, ByteSpan layer, std::span<uint16_t> values);
+void scatter_layer(const LayerShape& shape, std::span<const uint16_t> values, MutByteSpan layer);
+
+}  // namespace sluice::codec

@@ -1,0 +1,163 @@
+#include "codec/page_check.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "src/base/limits.h"
+
+namespace sluice::codec {
+namespace {
+
+bool is_narrowed(DType dtype, DType stored) {
+  return dtype == DType::f32 && (stored == DType::f16 || stored == DType::bf16);
+}
+
+Status check_encoding(const PageHeader& header) {
+  switch (header.encoding) {
+    case Encoding::raw:
+    case Encoding::direct:
+      break;
+    case Encoding::progressive:
+    case Encoding::archive:
+      return SLUICE_ERR(Errc::unsupported,
+                        "page header: encoding {} is reserved, this version reads raw and direct",
+                        encoding_name(header.encoding));
+    default:
+      return SLUICE_ERR(
+          Errc::bad_value, "page header: encoding {} is none of 1..4", int(header.encoding));
+  }
+  // Both are lossless and have no profile, so their one row says so.
+  if (header.rows != std::vector<Row>{Row{}}) {
+    return SLUICE_ERR(Errc::bad_value,
+                      "page header: encoding {} has one row, level exact, kl 0",
+                      encoding_name(header.encoding));
+  }
+  if (header.profile_digest != Hash32{}) {
+    return SLUICE_ERR(Errc::bad_value,
+                      "page header: encoding {} has no profile, its digest must be zero",
+                      encoding_name(header.encoding));
+  }
+  return {};
+}
+
+Status check_stored(const PageHeader& header) {
+  const std::vector<Plane>& planes = header.geometry.planes;
+  if (header.stored.size() != planes.size()) {
+    return SLUICE_ERR(Errc::bad_value,
+                      "page header: {} stored dtypes for {} planes",
+                      header.stored.size(),
+                      planes.size());
+  }
+  for (size_t i = 0; i < planes.size(); ++i) {
+    bool narrowed = header.encoding == Encoding::direct && is_tensor_role(planes[i].role) &&
+                    is_narrowed(planes[i].dtype, header.stored[i]);
+    if (header.stored[i] != planes[i].dtype && !narrowed) {
+      return SLUICE_ERR(Errc::bad_value,
+                        "page header: plane {} ({}) of {} stored as {} ({}) under encoding {}",
+                        i,
+                        role_name(planes[i].role),
+                        dtype_name(planes[i].dtype),
+                        dtype_name(header.stored[i]),
+                        int(header.stored[i]),
+                        encoding_name(header.encoding));
+    }
+  }
+  return {};
+}
+
+Status check_section(const PageHeader& header, size_t index, uint64_t raw_bytes, size_t plane) {
+  const Section& section = header.sections[index];
+  if ((section.flags & ~kSectionStoredRaw) != 0) {
+    return SLUICE_ERR(
+        Errc::reserved_set, "section {}: flags {:#x}, expected 0 or 1", index, section.flags);
+  }
+  bool stored_raw = (section.flags & kSectionStoredRaw) != 0;
+  bool fits = stored_raw ? section.bytes == raw_bytes
+                         : is_codable(header, plane) && section.bytes < raw_bytes;
+  if (!fits) {
+    return SLUICE_ERR(Errc::bad_value,
+                      "section {}: {} bytes with flags {:#x} for {} source bytes of {} under {}",
+                      index,
+                      section.bytes,
+                      section.flags,
+                      raw_bytes,
+                      dtype_name(header.stored[plane]),
+                      encoding_name(header.encoding));
+  }
+  return {};
+}
+
+Status check_sections(const PageHeader& header) {
+  const PageGeometry& geometry = header.geometry;
+  if (header.layers_per_section != layers_per_section(geometry)) {
+    return SLUICE_ERR(Errc::bad_value,
+                      "page header: {} layers a section, this geometry has {}",
+                      header.layers_per_section,
+                      layers_per_section(geometry));
+  }
+  size_t count = header.rows.size() * header.layer_groups() * geometry.planes.size();
+  if (header.sections.size() != count) {
+    return SLUICE_ERR(Errc::bad_value,
+                      "page header: {} section entries, expected {}",
+                      header.sections.size(),
+                      count);
+  }
+  for (uint32_t group = 0; group < header.layer_groups(); ++group) {
+    for (size_t plane = 0; plane < geometry.planes.size(); ++plane) {
+      uint64_t raw_bytes = geometry.plane_bytes(plane) * layers_in_group(header, group);
+      SLUICE_CHECK(check_section(header, header.section_index(0, group, plane), raw_bytes, plane));
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+bool is_tensor_role(PlaneRole role) {
+  return role == PlaneRole::k || role == PlaneRole::v || role == PlaneRole::latent;
+}
+
+bool is_codable(const PageHeader& header, size_t plane) {
+  return header.encoding == Encoding::direct &&
+         is_tensor_role(header.geometry.planes[plane].role) &&
+         (header.stored[plane] == DType::f16 || header.stored[plane] == DType::bf16);
+}
+
+uint32_t layers_in_group(const PageHeader& header, uint32_t group) {
+  uint32_t first = group * header.layers_per_section;
+  return std::min(header.layers_per_section, header.geometry.layers - first);
+}
+
+Status check_page_geometry(const PageGeometry& geometry) {
+  for (const Plane& plane : geometry.planes) {
+    if (plane.heads > std::numeric_limits<uint16_t>::max()) {
+      return SLUICE_ERR(Errc::too_large, "page header: {} heads, at most 65535", plane.heads);
+    }
+  }
+  SLUICE_CHECK(geometry.validate());
+  if (geometry.n_tokens % kPageTokensStep != 0) {
+    return SLUICE_ERR(Errc::bad_value,
+                      "page header: {} tokens a page, expected a multiple of {}",
+                      geometry.n_tokens,
+                      kPageTokensStep);
+  }
+  return {};
+}
+
+Status check_page_header(const PageHeader& header) {
+  SLUICE_CHECK(check_encoding(header));
+  SLUICE_CHECK(check_page_geometry(header.geometry));
+  SLUICE_CHECK(check_stored(header));
+  SLUICE_CHECK(check_sections(header));
+  if (header.header_bytes() > kPageHeaderBytesMax || header.page_bytes() > kPageBytesMax) {
+    return SLUICE_ERR(Errc::too_large,
+                      "page of {} bytes with a header of {}, at most {} and {}",
+                      header.page_bytes(),
+                      header.header_bytes(),
+                      kPageBytesMax,
+                      kPageHeaderBytesMax);
+  }
+  return {};
+}
+
+}  // namespace sluice::codec
