@@ -3,8 +3,9 @@
 // A blob is a header a cache (one cache, or two where some layers have a window: first the full
 // one, then the window's), then all K, then all V, layer by layer. It is fixed by the layout and
 // the token range of each cache, so whatever does not match is refused; llama.cpp itself accepts
-// trailing bytes and foreign sequence ids. Seen with builds b10434 to b11549. Pure functions over
-// spans, any thread. Blobs are untrusted; canonical tensors only have their length checked.
+// trailing bytes and foreign sequence ids. A window's cache holds the last `window` tokens only.
+// Seen with builds b10434 to b11549. Pure functions over spans, any thread. Blobs are untrusted; of
+// canonical tensors only the length is checked.
 #pragma once
 
 #include <cstdint>
@@ -45,10 +46,17 @@ struct LlamaLayout {
   uint32_t v_ggml_type = 1;
   std::vector<PageGeometry> groups;  // of one page, by KV group; planes k, v with their dtypes
   std::vector<LlamaCache> caches;
+
+  // Bytes of one token of a layer's K (plane 0) or V (plane 1).
+  uint64_t token_bytes(const LlamaLayer& layer, size_t plane) const {
+    const Plane& p = groups[layer.group].planes[plane];
+    return p.width() * dtype_bytes(p.dtype);
+  }
 };
 
 // The layout of a model's context. Errors: unsupported (a quantised cache type by its name, a
-// manifest that is not of a GGUF), bad_value (page_tokens), too_large.
+// manifest that is not of a GGUF, windows without full attention or of several lengths), bad_value
+// (page_tokens), too_large.
 Result<LlamaLayout> make_llama_layout(const ModelManifest& manifest, const LlamaOptions& options);
 
 // Tokens of one cache of a blob, and where its layers' tensors stand.
@@ -61,7 +69,8 @@ struct LlamaCacheState {
 
 // What check_llama_state found: it stays valid for a blob of the same bytes and its layout.
 struct LlamaState {
-  uint32_t n_tokens = 0;                // of the sequence, from position 0
+  uint32_t n_tokens = 0;  // of the sequence, from position 0
+  uint64_t blob_bytes = 0;
   std::vector<LlamaCacheState> caches;  // as in the layout
 };
 
@@ -80,7 +89,7 @@ struct PageRange {
 Result<LlamaState> check_llama_state(ByteSpan blob, const LlamaLayout& layout);
 
 // The pages of `group` that the state holds whole: all from 0, or, for a window, those behind its
-// first position.
+// first position. Requires: group is one of the layout's.
 PageRange llama_pages(const LlamaState& state, const LlamaLayout& layout, uint32_t group);
 
 // Copies one page out of a blob, [layer][k, v][token][head][dim]. Requires: `state` is of this blob
@@ -95,20 +104,22 @@ Status gather_llama_page(ByteSpan blob,
 
 // The state that n_tokens tokens have: where begin_llama_blob and scatter_llama_page write.
 // A window's cache holds the last min(window, n_tokens) tokens, as llama.cpp writes it.
+// Requires: n_tokens from 1 to 2^31 - 1.
 LlamaState plan_llama_state(const LlamaLayout& layout, uint32_t n_tokens);
 
 // Bytes of the blob of n_tokens tokens.
 uint64_t llama_blob_bytes(const LlamaLayout& layout, uint32_t n_tokens);
 
 // The pages of `group` that a blob of n_tokens tokens is filled from; the first may begin before
-// the window does. Requires: n_tokens is a multiple of page_tokens.
+// the window does. Requires: group is one of the layout's; n_tokens is a multiple of page_tokens.
 PageRange llama_pages_needed(const LlamaLayout& layout, uint32_t group, uint32_t n_tokens);
 
-// Writes all of a blob but its tensors. Shape: `out` is llama_blob_bytes long.
+// Writes all of a blob but its tensors. Shape: `out` is state.blob_bytes long or longer.
 // Errors: output_too_small.
 Status begin_llama_blob(const LlamaLayout& layout, const LlamaState& state, MutByteSpan out);
 
 // Copies one canonical page into a blob; tokens that the cache does not hold are left out.
+// Shape: `blob` is state.blob_bytes long, `page_tensors` groups[group].bytes().
 // Errors: invalid_argument (group or page out of range, lengths).
 Status scatter_llama_page(ByteSpan page_tensors,
                           const LlamaState& state,
