@@ -2,10 +2,13 @@
 
 add_library(sluice_flags INTERFACE)
 target_include_directories(sluice_flags INTERFACE ${PROJECT_SOURCE_DIR})
+# -Wno-missing-field-initializers: it fires on designated initialisers that leave out a member whose
+# default is meant.
 target_compile_options(sluice_flags INTERFACE
-  -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror -fno-omit-frame-pointer)
+  -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror -Wno-missing-field-initializers
+  -fno-omit-frame-pointer)
 target_compile_definitions(sluice_flags INTERFACE
-  BOOST_ENABLE_ASSERT_HANDLER $<$<CONFIG:Debug>:_GLIBCXX_ASSERTIONS>)
+  SLUICE_VERSION="${PROJECT_VERSION}" BOOST_ENABLE_ASSERT_HANDLER $<$<CONFIG:Debug>:_GLIBCXX_ASSERTIONS>)
 if(SLUICE_SANITIZE)
   # -O1: the page codec's property tests take minutes at -O0 under ASan.
   target_compile_options(sluice_flags INTERFACE

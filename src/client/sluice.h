@@ -1,8 +1,8 @@
 /* sluice.h: the C ABI of libsluice, for engines and bindings.
  *
  * Every function that can fail returns SLUICE_OK (0) or an error number (src/base/errc.h, also the
- * wire status); sluice_last_error() then has the sentence for people: what, where, expected and got,
- * what to do. No function aborts the process on bad arguments, and none throws.
+ * wire status); sluice_last_error() then has the sentence for people: what, where, expected and
+ * got, what to do. No function aborts the process on bad arguments, and none throws.
  *
  * Threads: objects of different clients are independent; one client and all that was opened on it
  * are used by one thread at a time. sluice_last_error() is per thread.
@@ -108,30 +108,47 @@ typedef struct {
  * micro-nats that this process may ever load (SLUICE_KL_EXACT for a process that loads exact KV
  * only); it is stamped on every put. Errors: bad_value, identity_mismatch, unsupported, as a
  * request. */
-SLUICE_API int sluice_space_open(sluice_client* client, const uint8_t* descriptor,
-                                 size_t descriptor_bytes, uint32_t worst_kl, sluice_space** out);
+SLUICE_API int sluice_space_open(sluice_client* client,
+                                 const uint8_t* descriptor,
+                                 size_t descriptor_bytes,
+                                 uint32_t worst_kl,
+                                 sluice_space** out);
 SLUICE_API void sluice_space_free(sluice_space* space);
 /* Bytes of one page's tensors in canonical order [layer][plane][token][head][dim]. */
 SLUICE_API size_t sluice_space_page_bytes(const sluice_space* space);
 /* Writes the 32-byte keys of the full pages of a token sequence: n_tokens / page_tokens of them,
  * from position 0. keys_out: room for n_keys_cap keys. Errors: output_too_small. */
-SLUICE_API int sluice_space_keys(const sluice_space* space, const uint32_t* tokens, size_t n_tokens,
-                                 uint8_t* keys_out, size_t n_keys_cap, size_t* n_keys_out);
+SLUICE_API int sluice_space_keys(const sluice_space* space,
+                                 const uint32_t* tokens,
+                                 size_t n_tokens,
+                                 uint8_t* keys_out,
+                                 size_t n_keys_cap,
+                                 size_t* n_keys_out);
 /* How many of the keys, counted from the first, the daemon can serve within max_kl. */
-SLUICE_API int sluice_space_lookup(sluice_space* space, const uint8_t* keys, size_t n_keys,
-                                   uint32_t max_kl, uint32_t* pages_out);
+SLUICE_API int sluice_space_lookup(
+    sluice_space* space, const uint8_t* keys, size_t n_keys, uint32_t max_kl, uint32_t* pages_out);
 /* Encodes and puts n_keys pages, page i of `tensors` under key i, first_page being the index of
  * key 0 in its prefix chain; anchor is the key before key 0 (NULL at the root). Pages that the
  * daemon has already are not sent. Errors: invalid_argument, no_space, as a request. */
-SLUICE_API int sluice_space_put(sluice_space* space, const uint8_t* keys, size_t n_keys,
-                                uint32_t first_page, const uint8_t* anchor, const void* tensors,
-                                size_t tensor_bytes, sluice_transfer* out);
+SLUICE_API int sluice_space_put(sluice_space* space,
+                                const uint8_t* keys,
+                                size_t n_keys,
+                                uint32_t first_page,
+                                const uint8_t* anchor,
+                                const void* tensors,
+                                size_t tensor_bytes,
+                                sluice_transfer* out);
 /* Gets and decodes pages of a chain into `tensors`, key 0 first, until one is missing, damaged (it
  * is reported) or does not fit; out->pages counts those that are whole. Bytes beyond them are
  * unspecified. Errors: output_too_small, as a request. */
-SLUICE_API int sluice_space_get(sluice_space* space, const uint8_t* keys, size_t n_keys,
-                                uint32_t first_page, uint32_t max_kl, void* tensors,
-                                size_t tensor_bytes, sluice_transfer* out);
+SLUICE_API int sluice_space_get(sluice_space* space,
+                                const uint8_t* keys,
+                                size_t n_keys,
+                                uint32_t first_page,
+                                uint32_t max_kl,
+                                void* tensors,
+                                size_t tensor_bytes,
+                                sluice_transfer* out);
 
 /* ---- llama.cpp: sequence state blobs -------------------------------------------------------- */
 
@@ -139,6 +156,7 @@ typedef struct {
   uint32_t flash_attention; /* of the context: 1 on, 0 off (V is transposed then); never auto */
   uint32_t k_ggml_type;     /* 0 f32, 1 f16, 30 bf16; quantised caches are refused by name */
   uint32_t v_ggml_type;
+  uint32_t n_ctx;       /* of the context: longrope's frequencies depend on it */
   uint32_t page_tokens; /* 0 for the default, 64 */
   uint32_t worst_kl;    /* see sluice_space_open */
   const uint8_t* salt;  /* separates users; may be NULL */
@@ -149,34 +167,57 @@ typedef struct {
 /* Opens the spaces of a llama.cpp context: one a KV group of the model.
  * Errors: timed_out (the model's digest is not there yet), unsupported (layout, named),
  * as sluice_space_open. */
-SLUICE_API int sluice_llama_open(sluice_client* client, sluice_model* model,
-                                 const sluice_llama_options* options, sluice_llama** out);
+SLUICE_API int sluice_llama_open(sluice_client* client,
+                                 sluice_model* model,
+                                 const sluice_llama_options* options,
+                                 sluice_llama** out);
 SLUICE_API void sluice_llama_free(sluice_llama* llama);
 /* Tokens from position 0 that the daemon can restore within max_kl, a multiple of page_tokens. */
-SLUICE_API int sluice_llama_lookup(sluice_llama* llama, const uint32_t* tokens, size_t n_tokens,
-                                   uint32_t max_kl, uint32_t* tokens_out);
+SLUICE_API int sluice_llama_lookup(sluice_llama* llama,
+                                   const uint32_t* tokens,
+                                   size_t n_tokens,
+                                   uint32_t max_kl,
+                                   uint32_t* tokens_out);
 /* Stores the full pages of a sequence. `blob` is what llama_state_seq_get_data wrote for a sequence
  * that holds exactly tokens[0, n_tokens) from position 0, or more tokens after them. The blob is
  * checked whole before anything is put. Errors: layout_mismatch (names the field), bad_magic,
  * truncated, bad_value, no_space, as a request. */
-SLUICE_API int sluice_llama_store(sluice_llama* llama, const uint32_t* tokens, size_t n_tokens,
-                                  const uint8_t* blob, size_t blob_bytes, sluice_transfer* out);
+SLUICE_API int sluice_llama_store(sluice_llama* llama,
+                                  const uint32_t* tokens,
+                                  size_t n_tokens,
+                                  const uint8_t* blob,
+                                  size_t blob_bytes,
+                                  sluice_transfer* out);
 /* Bytes of the blob that restores n_tokens tokens. */
 SLUICE_API size_t sluice_llama_blob_bytes(const sluice_llama* llama, uint32_t n_tokens);
 /* Builds the blob for the longest restorable prefix of the tokens, for llama_state_seq_set_data on
  * an empty sequence. blob_cap: sluice_llama_blob_bytes of the lookup's tokens; a shorter prefix
  * writes less. *blob_bytes is 0 where nothing could be restored: a miss, not an error. */
-SLUICE_API int sluice_llama_load(sluice_llama* llama, const uint32_t* tokens, size_t n_tokens,
-                                 uint32_t max_kl, uint8_t* blob, size_t blob_cap,
-                                 size_t* blob_bytes, sluice_transfer* out);
-/* The same for explicit keys: keys[group][page], n_keys pages of each group. For tests and tools:
- * what the keys name is restored, whether or not it belongs together. */
-SLUICE_API int sluice_llama_load_keys(sluice_llama* llama, const uint8_t* keys, size_t n_keys,
-                                      uint32_t max_kl, uint8_t* blob, size_t blob_cap,
-                                      size_t* blob_bytes, sluice_transfer* out);
-/* The keys of a token sequence in that order. keys_out: groups x (n_tokens / page_tokens) keys. */
-SLUICE_API int sluice_llama_keys(const sluice_llama* llama, const uint32_t* tokens, size_t n_tokens,
-                                 uint8_t* keys_out, size_t n_keys_cap, size_t* n_keys_out);
+SLUICE_API int sluice_llama_load(sluice_llama* llama,
+                                 const uint32_t* tokens,
+                                 size_t n_tokens,
+                                 uint32_t max_kl,
+                                 uint8_t* blob,
+                                 size_t blob_cap,
+                                 size_t* blob_bytes,
+                                 sluice_transfer* out);
+/* The same for explicit keys, [group][page], n_keys of them in all. For tests and tools: what the
+ * keys name is restored, whether or not it belongs together; all of it, or nothing. */
+SLUICE_API int sluice_llama_load_keys(sluice_llama* llama,
+                                      const uint8_t* keys,
+                                      size_t n_keys,
+                                      uint32_t max_kl,
+                                      uint8_t* blob,
+                                      size_t blob_cap,
+                                      size_t* blob_bytes,
+                                      sluice_transfer* out);
+/* The keys of a token sequence in that order: groups x (n_tokens / page_tokens) of them. */
+SLUICE_API int sluice_llama_keys(const sluice_llama* llama,
+                                 const uint32_t* tokens,
+                                 size_t n_tokens,
+                                 uint8_t* keys_out,
+                                 size_t n_keys_cap,
+                                 size_t* n_keys_out);
 
 #ifdef __cplusplus
 }

@@ -1,12 +1,12 @@
 #include "src/daemon/config.h"
 
+#include <toml++/toml.h>
+
 #include <algorithm>
 #include <array>
 #include <fstream>
 #include <sstream>
 #include <string_view>
-
-#include <toml++/toml.h>
 
 #include "src/base/units.h"
 
@@ -95,7 +95,10 @@ Status assign(std::string_view table, std::string_view key, const toml::node& va
   return SLUICE_ERR(Errc::bad_config, "no such option; there are {}", option_names());
 }
 
-Error at(const toml::node& value, std::string_view name, std::string_view option, const Error& why) {
+Error at(const toml::node& value,
+         std::string_view name,
+         std::string_view option,
+         const Error& why) {
   return SLUICE_ERR(Errc::bad_config,
                     "{}:{}:{}: {}: {}",
                     name,
@@ -123,10 +126,8 @@ Status Config::validate() const {
   SLUICE_CHECK(in_range<uint64_t>(
       "ram.capacity (bytes)", ram_bytes, 16ull << 20, 1ull << 50, "16MiB..1024TiB"));
   if (std::find(kLogLevels.begin(), kLogLevels.end(), log_level) == kLogLevels.end()) {
-    return SLUICE_ERR(Errc::bad_config,
-                      "log.level: '{}' is none of {}",
-                      log_level,
-                      fmt::join(kLogLevels, ", "));
+    return SLUICE_ERR(
+        Errc::bad_config, "log.level: '{}' is none of {}", log_level, fmt::join(kLogLevels, ", "));
   }
   return {};
 }

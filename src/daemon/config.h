@@ -11,13 +11,13 @@ namespace sluice::daemon {
 
 struct Config {
   // [listen]
-  std::string socket;               // unix socket path; "" for the default (transport/socket_path.h)
-  uint32_t connections_max = 256;   // 1..65536
-  uint64_t drain_ms = 10'000;       // 100ms..10min: how long SIGTERM waits for requests in flight
+  std::string socket;              // unix socket path; "" for the default (transport/socket_path.h)
+  uint32_t connections_max = 256;  // 1..65536
+  uint64_t drain_ms = 10'000;      // 100ms..10min: how long SIGTERM waits for requests in flight
   // [ram]
   uint64_t ram_bytes = 1ull << 30;  // 16MiB..1PiB
   // [log]
-  std::string log_level = "info";   // trace, debug, info, warn, error
+  std::string log_level = "info";  // trace, debug, info, warn, error
 
   // Checks every range. Errors: bad_config; the text names option, unit and range.
   Status validate() const;

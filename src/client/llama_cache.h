@@ -1,0 +1,98 @@
+// llama.cpp's sequence states through Sluice: blobs in, pages out, and back.
+//
+// Not llama.cpp itself: the engine calls llama_state_seq_get_data and _set_data. Belongs to one
+// Client, which must outlive it; one thread at a time. Blobs and tokens stay the caller's.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "src/client/space.h"
+#include "src/model/llama_state.h"
+#include "src/model/manifest.h"
+
+namespace sluice::client {
+
+struct LlamaCacheOptions {
+  LlamaOptions llama;
+  uint32_t n_ctx = 0;     // of the context; 0: what the model was made for
+  uint32_t worst_kl = 0;  // the worst quality that this process may ever load, micro-nats
+  Bytes salt;             // separates users
+  std::optional<Hash32> lora_digest;
+};
+
+class LlamaCache {
+ public:
+  // Opens the spaces of a context, one a KV group. Errors: unsupported (layout, by name),
+  // bad_value, as Space::open.
+  static Result<std::unique_ptr<LlamaCache>> open(Client& client,
+                                                  const ModelManifest& manifest,
+                                                  const Hash32& model_digest,
+                                                  const LlamaCacheOptions& options);
+
+  // Tokens from position 0 that load() would restore, a multiple of page_tokens.
+  // Errors: as a request.
+  Result<uint32_t> lookup(std::span<const uint32_t> tokens, uint32_t max_kl);
+
+  // Stores the full pages of tokens[0, n) out of a blob that begins with them; pages that the
+  // daemon has are not sent. Returns the tokens of these pages. Errors: as check_llama_state
+  // (before anything is put), bad_value (fewer cells than tokens), as Space::put. `out` counts what
+  // was moved before an error too.
+  Result<uint32_t> store(std::span<const uint32_t> tokens, ByteSpan blob, Transfer& out);
+
+  uint64_t blob_bytes(uint32_t n_tokens) const { return llama_blob_bytes(layout_, n_tokens); }
+
+  // Builds the blob of the longest prefix that can be restored; returns its tokens, 0 for a miss.
+  // The blob is blob_bytes() of these long. Errors: output_too_small, as a request.
+  Result<uint32_t> load(std::span<const uint32_t> tokens,
+                        uint32_t max_kl,
+                        MutByteSpan blob,
+                        Transfer& out);
+
+  // The same for explicit keys, keys[group][page]; all or nothing. For tests and tools: what the
+  // keys name is restored, whether or not it belongs together. Errors: as load();
+  // invalid_argument (not the same number of keys a group).
+  Result<uint32_t> load_keys(std::span<const Hash32> keys,
+                             uint32_t max_kl,
+                             MutByteSpan blob,
+                             Transfer& out);
+
+  // Keys of the full pages, [group][page].
+  std::vector<Hash32> keys(std::span<const uint32_t> tokens) const;
+
+  size_t groups() const { return spaces_.size(); }
+
+  Space& space(size_t group) { return *spaces_[group]; }
+
+ private:
+  LlamaCache(Client& client, LlamaLayout layout) : client_(client), layout_(std::move(layout)) {}
+
+  // Pages that every group can serve.
+  Result<uint32_t> ask(std::span<const Hash32> keys, uint32_t max_kl);
+  // The first key of a group in keys[group][page].
+  std::span<const Hash32> group_keys(std::span<const Hash32> keys, size_t group) const;
+  Status store_group(size_t group,
+                     std::span<const Hash32> keys,
+                     PageRange pages,
+                     const LlamaState& state,
+                     ByteSpan blob,
+                     Transfer& out);
+  // Fills `blob` with n_pages pages; false where one was missing or damaged.
+  Result<bool> fill(std::span<const Hash32> keys,
+                    uint32_t n_pages,
+                    uint32_t max_kl,
+                    MutByteSpan blob,
+                    Transfer& out);
+
+  Client& client_;
+  LlamaLayout layout_;
+  uint32_t page_tokens_ = 0;
+  std::vector<uint32_t> windows_;               // tokens, a group; 0: full attention
+  std::vector<std::unique_ptr<Space>> spaces_;  // one a group
+  Bytes page_;                                  // tensors of one page
+};
+
+}  // namespace sluice::client

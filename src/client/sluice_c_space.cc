@@ -1,0 +1,164 @@
+// sluice.h, "Space": canonical pages by key.
+#include "src/client/abi_support.h"
+
+using sluice::ByteSpan;
+using sluice::Errc;
+using sluice::Hash32;
+using sluice::MutByteSpan;
+using sluice::Result;
+using sluice::Status;
+using sluice::client::abi_guarded;
+using sluice::client::abi_read_keys;
+using sluice::client::abi_transfer;
+using sluice::client::abi_write_keys;
+
+namespace {
+
+// Pages that lie next to each other in the caller's buffer.
+class ContiguousTarget final : public sluice::client::PageTarget {
+ public:
+  ContiguousTarget(MutByteSpan bytes, size_t page_bytes, uint32_t first_page)
+      : bytes_(bytes), page_bytes_(page_bytes), first_page_(first_page) {}
+
+  MutByteSpan tensors(uint32_t page) override {
+    return bytes_.subspan((page - first_page_) * page_bytes_, page_bytes_);
+  }
+
+  Status done(uint32_t) override { return {}; }
+
+ private:
+  MutByteSpan bytes_;
+  size_t page_bytes_;
+  uint32_t first_page_;
+};
+
+Status check_tensor_bytes(const sluice::client::Space& space,
+                          size_t n_keys,
+                          size_t bytes,
+                          Errc code) {
+  if (bytes / space.page_bytes() < n_keys) {
+    return SLUICE_ERR(code,
+                      "{} pages of {} bytes do not fit {} bytes of tensors",
+                      n_keys,
+                      space.page_bytes(),
+                      bytes);
+  }
+  return {};
+}
+
+}  // namespace
+
+extern "C" {
+
+int sluice_space_open(sluice_client* client,
+                      const uint8_t* descriptor,
+                      size_t descriptor_bytes,
+                      uint32_t worst_kl,
+                      sluice_space** out) {
+  return abi_guarded([&]() -> Status {
+    SLUICE_REQUIRE(out);
+    *out = nullptr;
+    SLUICE_REQUIRE(client);
+    SLUICE_REQUIRE(descriptor);
+    SLUICE_TRY(auto space,
+               sluice::client::Space::open(
+                   *client->client, ByteSpan(descriptor, descriptor_bytes), worst_kl));
+    *out = new sluice_space{std::move(space), client};
+    return {};
+  });
+}
+
+void sluice_space_free(sluice_space* space) {
+  delete space;
+}
+
+size_t sluice_space_page_bytes(const sluice_space* space) {
+  return space == nullptr ? 0 : space->space->page_bytes();
+}
+
+int sluice_space_keys(const sluice_space* space,
+                      const uint32_t* tokens,
+                      size_t n_tokens,
+                      uint8_t* keys_out,
+                      size_t n_keys_cap,
+                      size_t* n_keys_out) {
+  return abi_guarded([&]() -> Status {
+    SLUICE_REQUIRE(space);
+    SLUICE_REQUIRE(tokens);
+    SLUICE_REQUIRE(keys_out);
+    SLUICE_REQUIRE(n_keys_out);
+    return abi_write_keys(space->space->keys({tokens, n_tokens}), keys_out, n_keys_cap, n_keys_out);
+  });
+}
+
+int sluice_space_lookup(
+    sluice_space* space, const uint8_t* keys, size_t n_keys, uint32_t max_kl, uint32_t* pages_out) {
+  return abi_guarded([&]() -> Status {
+    SLUICE_REQUIRE(space);
+    SLUICE_REQUIRE(keys);
+    SLUICE_REQUIRE(pages_out);
+    SLUICE_TRY(*pages_out, space->space->lookup(abi_read_keys(keys, n_keys), max_kl));
+    return {};
+  });
+}
+
+int sluice_space_put(sluice_space* space,
+                     const uint8_t* keys,
+                     size_t n_keys,
+                     uint32_t first_page,
+                     const uint8_t* anchor,
+                     const void* tensors,
+                     size_t tensor_bytes,
+                     sluice_transfer* out) {
+  return abi_guarded([&]() -> Status {
+    SLUICE_REQUIRE(space);
+    SLUICE_REQUIRE(keys);
+    SLUICE_REQUIRE(tensors);
+    SLUICE_REQUIRE(out);
+    *out = {};
+    sluice::client::Space& own = *space->space;
+    SLUICE_CHECK(check_tensor_bytes(own, n_keys, tensor_bytes, Errc::invalid_argument));
+    std::vector<Hash32> chain = abi_read_keys(keys, n_keys);
+    std::vector<Hash32> anchors = chain;
+    anchors.insert(anchors.begin(),
+                   anchor == nullptr ? Hash32{} : abi_read_keys(anchor, 1).front());
+    anchors.pop_back();
+    const auto* bytes = static_cast<const uint8_t*>(tensors);
+    auto load = [&](uint32_t page) -> Result<ByteSpan> {
+      return ByteSpan(bytes + (page - first_page) * own.page_bytes(), own.page_bytes());
+    };
+    sluice::client::Transfer moved;
+    Status done = own.put({.keys = chain, .first_page = first_page}, anchors, load, moved);
+    *out = abi_transfer(moved, (moved.pages + moved.pages_kept) * own.page_geometry().n_tokens);
+    return done;
+  });
+}
+
+int sluice_space_get(sluice_space* space,
+                     const uint8_t* keys,
+                     size_t n_keys,
+                     uint32_t first_page,
+                     uint32_t max_kl,
+                     void* tensors,
+                     size_t tensor_bytes,
+                     sluice_transfer* out) {
+  return abi_guarded([&]() -> Status {
+    SLUICE_REQUIRE(space);
+    SLUICE_REQUIRE(keys);
+    SLUICE_REQUIRE(tensors);
+    SLUICE_REQUIRE(out);
+    *out = {};
+    sluice::client::Space& own = *space->space;
+    SLUICE_CHECK(check_tensor_bytes(own, n_keys, tensor_bytes, Errc::output_too_small));
+    ContiguousTarget target(
+        {static_cast<uint8_t*>(tensors), tensor_bytes}, own.page_bytes(), first_page);
+    std::vector<Hash32> chain = abi_read_keys(keys, n_keys);
+    sluice::client::Transfer moved;
+    SLUICE_TRY(size_t whole,
+               own.get({.keys = chain, .first_page = first_page}, max_kl, target, moved));
+    *out = abi_transfer(moved, static_cast<uint32_t>(whole) * own.page_geometry().n_tokens);
+    return {};
+  });
+}
+
+}  // extern "C"

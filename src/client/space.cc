@@ -1,0 +1,281 @@
+#include "src/client/space.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "src/base/limits.h"
+
+namespace sluice::client {
+namespace {
+
+// Tensor bytes of one GET: long enough to hide its round trip, short enough that decoding them
+// (5-10 ms a MiB and core) stays far from the deadline of the request.
+constexpr uint64_t kGetBytes = 32ull << 20;
+
+}  // namespace
+
+Space::Space(Client& client, Bytes descriptor, uint32_t worst_kl)
+    : client_(client),
+      descriptor_(std::move(descriptor)),
+      id_(space_id(descriptor_)),
+      worst_kl_(worst_kl) {}
+
+Result<std::unique_ptr<Space>> Space::open(Client& client, ByteSpan descriptor, uint32_t worst_kl) {
+  SLUICE_TRY(Descriptor parsed, parse_descriptor(descriptor));
+  std::unique_ptr<Space> space(
+      new Space(client, Bytes(descriptor.begin(), descriptor.end()), worst_kl));
+  space->parsed_ = std::move(parsed);
+  space->geometry_ = geometry(space->parsed_);
+  SLUICE_TRY(uint64_t bound, codec::encode_bound(space->geometry_));
+  space->encoded_.resize(bound);
+  SLUICE_CHECK(space->opened());
+  return space;
+}
+
+std::vector<Hash32> Space::keys(std::span<const uint32_t> tokens) const {
+  return page_keys(id_, tokens, parsed_.page_tokens);
+}
+
+Result<uint32_t> Space::handle() {
+  SLUICE_TRY(Opened open, opened());
+  return open.handle;
+}
+
+Result<Space::Opened> Space::opened() {
+  SLUICE_TRY(transport::Requester * requester, client_.requester());
+  if (generation_ != client_.generation()) {
+    transport::OpenRequest request{.worst_kl = worst_kl_, .descriptor = descriptor_};
+    SLUICE_TRY(transport::OpenReply reply, requester->open(request, client_.call_options()));
+    if (reply.space_id != id_) {
+      return SLUICE_ERR(
+          Errc::identity_mismatch,
+          "the daemon names the space {}, this library {}; nothing is stored or loaded",
+          to_hex(reply.space_id),
+          to_hex(id_));
+    }
+    handle_ = reply.handle;
+    generation_ = client_.generation();
+  }
+  return Opened{requester, handle_};
+}
+
+Result<uint32_t> Space::lookup(std::span<const Hash32> keys, uint32_t max_kl) {
+  SLUICE_TRY(Opened open, opened());
+  transport::LookupRequest request;
+  request.max_kl = max_kl;
+  request.groups.push_back(
+      {.handle = open.handle, .window_pages = 0, .keys = {keys.begin(), keys.end()}});
+  SLUICE_TRY(transport::LookupReply reply, open.requester->lookup(request, client_.call_options()));
+  client_.miss_reason = reply.miss_reason;
+  if (reply.common_pages > keys.size()) {
+    return SLUICE_ERR(Errc::protocol_error,
+                      "LOOKUP of {} pages answered with {}",
+                      keys.size(),
+                      reply.common_pages);
+  }
+  return reply.common_pages;
+}
+
+Status Space::put(const Chain& chain,
+                  std::span<const Hash32> anchors,
+                  const std::function<Result<ByteSpan>(uint32_t page)>& load,
+                  Transfer& out) {
+  SLUICE_ASSERT(anchors.size() == chain.keys.size());
+  SLUICE_TRY(uint32_t known, lookup(chain.keys, worst_kl_));
+  out.pages_kept += known;
+  for (size_t i = known; i < chain.keys.size(); ++i) {
+    const uint32_t page_index = chain.first_page + static_cast<uint32_t>(i);
+    SLUICE_TRY(ByteSpan tensors, load(page_index));
+    codec::PageSpec spec;
+    spec.page_key = chain.keys[i];
+    spec.provenance_kl = worst_kl_;
+    spec.first_position = uint64_t{page_index} * geometry_.n_tokens;
+    spec.geometry = geometry_;
+    SLUICE_TRY(size_t bytes, codec::encode_page(spec, tensors, encoded_, workspace_));
+    SLUICE_TRY(Opened open, opened());
+    transport::PutRequest request;
+    request.handle = open.handle;
+    request.key = chain.keys[i];
+    request.anchor = anchors[i];
+    request.page_bytes = bytes;
+    const ByteSpan page = ByteSpan(encoded_).first(bytes);
+    SLUICE_TRY(transport::PutReply reply,
+               open.requester->put(request, {&page, 1}, client_.call_options()));
+    if (reply.outcome == transport::PutOutcome::unchanged) {
+      ++out.pages_kept;
+    } else {
+      ++out.pages;
+      out.raw_bytes += tensors.size();
+      out.stored_bytes += bytes;
+    }
+  }
+  return {};
+}
+
+Result<Bytes> Space::get_encoded(const Hash32& key, uint32_t max_kl) {
+  struct Keep final : transport::PageSink {
+    MutByteSpan page_begins(const transport::PageMeta& meta) override {
+      page.resize(std::min<uint64_t>(meta.page_bytes(), kPageBytesMax));
+      return meta.page_bytes() == page.size() ? MutByteSpan(page) : MutByteSpan();
+    }
+
+    void page_ends(const transport::PageMeta&) override {}
+
+    void page_missing(const transport::PageMeta& meta) override { status = meta.status; }
+
+    Bytes page;
+    Errc status = Errc::ok;
+  };
+
+  SLUICE_TRY(Opened open, opened());
+  transport::GetRequest request;
+  request.handle = open.handle;
+  request.max_kl = max_kl;
+  request.pages.push_back({.key = key, .encoding_id = {}, .first_row = 0});
+  Keep keep;
+  SLUICE_CHECK(open.requester->get(request, keep, client_.call_options()));
+  if (keep.status != Errc::ok) {
+    return SLUICE_ERR(keep.status, "the daemon has no page {} to serve", to_hex(key));
+  }
+  return std::move(keep.page);
+}
+
+// Takes the pages of one GET in, checks and decodes each as it ends; the daemon fills the socket's
+// buffer meanwhile.
+class Space::Receiver final : public transport::PageSink {
+ public:
+  Receiver(Space& space, const Chain& chain, uint32_t max_kl, PageTarget& target, Transfer& out)
+      : space_(space), chain_(chain), max_kl_(max_kl), target_(target), out_(out) {}
+
+  MutByteSpan page_begins(const transport::PageMeta& meta) override {
+    // Pages may come in any order by the protocol; this client takes the prefix only.
+    bool wanted = !stopped_ && meta.page_index == whole_;
+    if (!wanted || meta.page_bytes() > space_.encoded_.size()) {
+      stop(meta.page_index, wanted);
+      return {};
+    }
+    return MutByteSpan(space_.encoded_).first(meta.page_bytes());
+  }
+
+  void page_ends(const transport::PageMeta& meta) override {
+    if (stopped_ || meta.page_index != whole_) {
+      return;
+    }
+    MutByteSpan tensors = target_.tensors(page_index());
+    Status checked = decode(meta, tensors);
+    if (checked.has_error()) {
+      stop(meta.page_index, true);
+      encoding_id_ = meta.encoding_id;
+      return;
+    }
+    result_ = target_.done(page_index());
+    stopped_ = result_.has_error();
+    ++whole_;
+    ++out_.pages;
+    out_.raw_bytes += tensors.size();
+    out_.stored_bytes += meta.page_bytes();
+  }
+
+  void page_missing(const transport::PageMeta&) override { stopped_ = true; }
+
+  size_t whole() const { return whole_; }
+
+  // The page that was refused, if one was.
+  bool damaged() const { return damaged_; }
+
+  transport::DamagedRequest damage_report(uint32_t handle) const {
+    return {
+        .handle = handle, .section = 0, .key = chain_.keys[whole_], .encoding_id = encoding_id_};
+  }
+
+  Status take_result() { return std::move(result_); }
+
+ private:
+  // Index from the root of the page that is next.
+  uint32_t page_index() const { return chain_.first_page + static_cast<uint32_t>(whole_); }
+
+  void stop(size_t index, bool damaged) {
+    damaged_ = damaged_ || (damaged && index == whole_);
+    stopped_ = true;
+  }
+
+  Status decode(const transport::PageMeta& meta, MutByteSpan tensors) {
+    ByteSpan page = ByteSpan(space_.encoded_).first(meta.page_bytes());
+    SLUICE_TRY(codec::PageHeader header, codec::parse_page_header(page));
+    SLUICE_CHECK(check(header, meta, page));
+    return codec::decode_page(header, page, tensors, space_.workspace_);
+  }
+
+  // What makes these bytes this page of this space, within what the caller allows.
+  Status check(const codec::PageHeader& header,
+               const transport::PageMeta& meta,
+               ByteSpan page) const {
+    uint64_t position = uint64_t{page_index()} * space_.geometry_.n_tokens;
+    uint32_t kl = std::max(header.rows.back().kl, header.provenance_kl);
+    bool same = header.page_key == chain_.keys[whole_] && header.geometry == space_.geometry_ &&
+                header.first_position == position &&
+                codec::encoding_id(page.first(header.header_bytes())) == meta.encoding_id;
+    if (!same || kl > max_kl_) {
+      return SLUICE_ERR(Errc::damaged,
+                        "page {} is not what was asked for: position {}, expected {}; quality {} "
+                        "micro-nats, at most {}",
+                        to_hex(header.page_key),
+                        header.first_position,
+                        position,
+                        kl,
+                        max_kl_);
+    }
+    return {};
+  }
+
+  Space& space_;
+  const Chain& chain_;
+  uint32_t max_kl_;
+  PageTarget& target_;
+  Transfer& out_;
+  size_t whole_ = 0;  // pages that are there, from the first on
+  bool stopped_ = false;
+  bool damaged_ = false;
+  transport::EncodingBytes encoding_id_{};
+  Status result_;
+};
+
+Result<size_t> Space::get_batch(const Chain& chain,
+                                uint32_t max_kl,
+                                PageTarget& target,
+                                Transfer& out) {
+  SLUICE_TRY(Opened open, opened());
+  transport::GetRequest request;
+  request.handle = open.handle;
+  request.max_kl = max_kl;
+  for (const Hash32& key : chain.keys) {
+    request.pages.push_back({.key = key, .encoding_id = {}, .first_row = 0});
+  }
+  Receiver receiver(*this, chain, max_kl, target, out);
+  SLUICE_CHECK(open.requester->get(request, receiver, client_.call_options()));
+  if (receiver.damaged()) {
+    ++out.pages_damaged;
+    SLUICE_CHECK(
+        open.requester->damaged(receiver.damage_report(open.handle), client_.call_options()));
+  }
+  SLUICE_CHECK(receiver.take_result());
+  return receiver.whole();
+}
+
+Result<size_t> Space::get(const Chain& chain, uint32_t max_kl, PageTarget& target, Transfer& out) {
+  const size_t step = std::max<size_t>(1, kGetBytes / page_bytes());
+  size_t whole = 0;
+  while (whole < chain.keys.size()) {
+    const size_t count = std::min(step, chain.keys.size() - whole);
+    const Chain batch{.keys = chain.keys.subspan(whole, count),
+                      .first_page = chain.first_page + static_cast<uint32_t>(whole)};
+    SLUICE_TRY(size_t more, get_batch(batch, max_kl, target, out));
+    whole += more;
+    if (more < count) {
+      break;
+    }
+  }
+  return whole;
+}
+
+}  // namespace sluice::client

@@ -1,0 +1,119 @@
+// A space as a client uses it: page keys, lookup, put with encode, get with decode.
+//
+// Not engine layouts (llama_cache.h). Belongs to one Client, which must outlive it; one thread at a
+// time. Tensors are canonical, [layer][plane][token][head][dim], and stay the caller's. What comes
+// from the daemon is untrusted: whatever does not agree with key, space and checksums is reported
+// as DAMAGED and counts as missing.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "codec/codec.h"
+#include "src/base/result.h"
+#include "src/client/client.h"
+#include "src/model/chain.h"
+#include "src/model/descriptor.h"
+
+namespace sluice::client {
+
+// What a transfer moved; added up over calls.
+struct Transfer {
+  uint32_t pages = 0;
+  uint32_t pages_kept = 0;     // of a put: the daemon had them, as good or better
+  uint32_t pages_damaged = 0;  // of a get: refused and reported
+  uint64_t raw_bytes = 0;      // tensors of the pages moved
+  uint64_t stored_bytes = 0;   // the same pages encoded, headers included
+};
+
+// Pages that lie behind one another in a prefix chain.
+struct Chain {
+  std::span<const Hash32> keys;
+  uint32_t first_page = 0;  // index of keys[0] from the root
+};
+
+// Where get() puts the pages, which it names by their index from the root. Called in order.
+class PageTarget {
+ public:
+  virtual ~PageTarget() = default;
+
+  // Memory for the tensors of a page, page_bytes() long. Valid until the next call.
+  virtual MutByteSpan tensors(uint32_t page) = 0;
+
+  // The tensors are there and verified.
+  virtual Status done(uint32_t page) = 0;
+};
+
+class Space {
+ public:
+  // Opens the space. worst_kl: the worst quality that this process may ever load; stamped on every
+  // put. Errors: bad_value, bad_version, truncated, too_large (descriptor), identity_mismatch, as
+  // Client::connect.
+  static Result<std::unique_ptr<Space>> open(Client& client,
+                                             ByteSpan descriptor,
+                                             uint32_t worst_kl);
+
+  const Hash32& id() const { return id_; }
+
+  const PageGeometry& page_geometry() const { return geometry_; }
+
+  size_t page_bytes() const { return geometry_.bytes(); }
+
+  // Keys of the full pages of a sequence from position 0.
+  std::vector<Hash32> keys(std::span<const uint32_t> tokens) const;
+
+  // The handle under the live connection. Errors: as open().
+  Result<uint32_t> handle();
+
+  // How many of the keys, from the first on, the daemon can serve within max_kl.
+  // Errors: as a request.
+  Result<uint32_t> lookup(std::span<const Hash32> keys, uint32_t max_kl);
+
+  // Encodes and puts those pages of a chain that the daemon lacks: `load(page)` gives the tensors
+  // of a page by its index from the root, valid until its next call; anchors[i] is what keys[i] is
+  // evicted with. Stops at the first refusal: pages behind it could not be reached. Requires: as
+  // many anchors as keys. Errors: invalid_argument, no_space, draining, as a request; what `load`
+  // answers. `out` counts what was moved before an error too.
+  Status put(const Chain& chain,
+             std::span<const Hash32> anchors,
+             const std::function<Result<ByteSpan>(uint32_t page)>& load,
+             Transfer& out);
+
+  // One page as it is stored, unchecked: for tools that look into pages.
+  // Errors: not_found, damaged, as a request.
+  Result<Bytes> get_encoded(const Hash32& key, uint32_t max_kl);
+
+  // Gets pages within max_kl until one is missing or damaged. Returns how many are whole, from the
+  // first on. Errors: as a request, and what `target` answers.
+  Result<size_t> get(const Chain& chain, uint32_t max_kl, PageTarget& target, Transfer& out);
+
+ private:
+  class Receiver;
+
+  Space(Client& client, Bytes descriptor, uint32_t worst_kl);
+
+  // The requester and this space's handle on its connection.
+  struct Opened {
+    transport::Requester* requester = nullptr;
+    uint32_t handle = 0;
+  };
+
+  Result<Opened> opened();
+  Result<size_t> get_batch(const Chain& chain, uint32_t max_kl, PageTarget& target, Transfer& out);
+
+  Client& client_;
+  Bytes descriptor_;
+  Descriptor parsed_;
+  Hash32 id_{};
+  PageGeometry geometry_;
+  uint32_t worst_kl_ = 0;
+  uint32_t handle_ = 0;
+  uint64_t generation_ = 0;  // of the connection that handle_ belongs to
+  codec::Workspace workspace_;
+  Bytes encoded_;  // one page as it travels
+};
+
+}  // namespace sluice::client

@@ -1,0 +1,140 @@
+// sluiced: reads the configuration, wires tier, cache, service and server, and runs until told to
+// stop. SIGTERM and SIGINT drain: requests in flight are answered, the socket file goes.
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+#include <sys/stat.h>
+
+#include <csignal>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include <CLI/CLI.hpp>
+
+#include "src/base/clock.h"
+#include "src/base/units.h"
+#include "src/base/version.h"
+#include "src/cache/page_cache.h"
+#include "src/daemon/config.h"
+#include "src/daemon/service.h"
+#include "transport/socket_path.h"
+#include "transport/unix_server.h"
+
+namespace sluice::daemon {
+namespace {
+
+struct Flags {
+  std::string config;
+  std::string socket;
+  std::string ram;
+  std::string log_level;
+  bool check_only = false;
+};
+
+transport::UnixServer* draining_server = nullptr;  // of the signal handler; set before it is armed
+
+void on_signal(int) {
+  draining_server->request_drain();
+}
+
+Result<Config> read_config(const Flags& flags) {
+  Config config;
+  if (!flags.config.empty()) {
+    SLUICE_TRY(config, load_config(flags.config));
+  }
+  if (!flags.socket.empty()) {
+    config.socket = flags.socket;
+  }
+  if (!flags.ram.empty()) {
+    SLUICE_TRY(config.ram_bytes, parse_bytes(flags.ram));
+  }
+  if (!flags.log_level.empty()) {
+    config.log_level = flags.log_level;
+  }
+  SLUICE_CHECK(config.validate());
+  return config;
+}
+
+// The default socket's folder is made where it is missing: /run is empty after each boot.
+Result<std::string> choose_socket(const Config& config) {
+  if (!config.socket.empty()) {
+    return config.socket;
+  }
+  std::string user = transport::user_socket();
+  if (!user.empty()) {
+    return user;
+  }
+  const std::filesystem::path path = transport::kServiceSocket;
+  std::error_code problem;
+  std::filesystem::create_directories(path.parent_path(), problem);
+  if (problem) {
+    return SLUICE_ERR(Errc::io_error,
+                      "cannot make {}: {}; name another place with --socket",
+                      path.parent_path().string(),
+                      problem.message());
+  }
+  return path.string();
+}
+
+Status serve(const Config& config, spdlog::logger& log) {
+  SteadyClock clock;
+  cache::PageCacheConfig cache_config;
+  cache_config.ram.capacity_bytes = config.ram_bytes / 64 * 64;  // whole extents (store/arena.h)
+  SLUICE_TRY(auto cache, cache::PageCache::open(cache_config));
+  Service service(*cache, log);
+  transport::UnixServerConfig server_config;
+  SLUICE_TRY(server_config.path, choose_socket(config));
+  server_config.connections_max = config.connections_max;
+  server_config.drain_ms_max = static_cast<uint32_t>(config.drain_ms);
+  SLUICE_TRY(auto server, transport::UnixServer::open(server_config, service, clock));
+  draining_server = server.get();
+  std::signal(SIGTERM, on_signal);
+  std::signal(SIGINT, on_signal);
+  log.info("event=ready version={} socket={} ram=\"{}\"",
+           kVersion,
+           server_config.path,
+           format_bytes(config.ram_bytes));
+  Status ran = server->run();
+  std::signal(SIGTERM, SIG_DFL);
+  std::signal(SIGINT, SIG_DFL);
+  log.info("event=stopped");
+  return ran;
+}
+
+int run(const Flags& flags) {
+  Result<Config> config = read_config(flags);
+  if (config.has_error()) {
+    std::fprintf(stderr, "sluiced: %s\n", config.error().text.c_str());
+    return 2;
+  }
+  if (flags.check_only) {
+    std::puts("configuration is valid");
+    return 0;
+  }
+  auto log = spdlog::stderr_logger_st("sluiced");
+  log->set_pattern("time=%Y-%m-%dT%H:%M:%S.%eZ level=%l %v", spdlog::pattern_time_type::utc);
+  log->set_level(spdlog::level::from_str(config->log_level));
+  Status served = serve(*config, *log);
+  if (served.has_error()) {
+    log->error("event=failed error=\"{}\"", served.error().to_string());
+    return 1;
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace sluice::daemon
+
+int main(int argc, char** argv) {
+  sluice::daemon::Flags flags;
+  CLI::App app("sluiced: the Sluice daemon, KV cache pages over a unix socket", "sluiced");
+  app.set_version_flag("--version", sluice::kVersion);
+  app.add_option("--config", flags.config, "TOML file; flags override it");
+  app.add_option("--socket", flags.socket, "unix socket path");
+  app.add_option("--ram", flags.ram, "capacity of the RAM tier, e.g. 1GiB");
+  app.add_option("--log-level", flags.log_level, "trace, debug, info, warn or error");
+  app.add_flag("--check-config", flags.check_only, "check the configuration and exit");
+  CLI11_PARSE(app, argc, argv);
+  return sluice::daemon::run(flags);
+}

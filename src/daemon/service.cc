@@ -1,0 +1,240 @@
+#include "src/daemon/service.h"
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "src/base/version.h"
+#include "src/daemon/counters.h"
+#include "src/model/chain.h"
+
+namespace sluice::daemon {
+namespace {
+
+// Everything is one tenant's until connections authenticate.
+constexpr uint32_t kTenant = 0;
+
+// Errors that say something is wrong with a page or the machine, not with one caller's request.
+bool worth_a_warning(Errc code) {
+  return code == Errc::damaged || code == Errc::bad_checksum || code == Errc::no_space ||
+         code == Errc::io_error;
+}
+
+transport::PutOutcome to_wire(cache::PutOutcome outcome) {
+  switch (outcome) {
+    case cache::PutOutcome::stored:
+      return transport::PutOutcome::stored;
+    case cache::PutOutcome::replaced:
+      return transport::PutOutcome::replaced;
+    case cache::PutOutcome::unchanged:
+      break;
+  }
+  return transport::PutOutcome::unchanged;
+}
+
+transport::LookupReply to_wire(cache::LookupAnswer answer) {
+  transport::LookupReply reply;
+  reply.common_pages = answer.common_pages;
+  reply.miss_reason = std::move(answer.miss_reason);
+  for (const cache::GroupAnswer& group : answer.groups) {
+    transport::LookupGroupReply& out = reply.groups.emplace_back();
+    out.hit_pages = group.hit_pages;
+    out.first_page = group.first_page;
+    for (const cache::PageStatus& page : group.pages) {
+      out.pages.push_back({.rows = page.rows, .kl = page.kl, .stored_bytes = page.stored_bytes});
+    }
+  }
+  return reply;
+}
+
+}  // namespace
+
+void Service::on_open(transport::Session& session, const transport::PeerCredentials& peer) {
+  Connection& connection = connections_[&session];
+  connection.number = ++opened_;
+  connection.peer = peer;
+  log_.info("connection={} event=open pid={} uid={} gid={}",
+            connection.number,
+            peer.pid,
+            peer.uid,
+            peer.gid);
+}
+
+void Service::on_close(transport::Session& session, const Error* error) {
+  const uint64_t number = connections_[&session].number;
+  connections_.erase(&session);
+  if (error != nullptr) {
+    log_.warn("connection={} event=closed peer=\"{}\" error=\"{}\"",
+              number,
+              session.peer_software(),
+              error->to_string());
+  } else {
+    log_.info("connection={} event=close", number);
+  }
+}
+
+void Service::on_event(transport::Session& session, transport::Event event) {
+  Connection& connection = connections_[&session];
+  std::visit([&](auto& body) { on(session, connection, body); }, event);
+}
+
+void Service::on(transport::Session& session,
+                 Connection& connection,
+                 transport::RequestEvent& event) {
+  Reply reply = std::visit([&](auto& body) { return answer(connection, body); }, event.body);
+  if (reply.has_error()) {
+    log_.warn(
+        "connection={} event=refused error=\"{}\"", connection.number, reply.error().to_string());
+    session.refuse(event.info.id, reply.error());
+    return;
+  }
+  session.reply(event.info.id, *reply);
+}
+
+Service::Reply Service::answer(Connection&, const transport::HelloRequest& hello) {
+  transport::HelloReply reply;
+  reply.self_test = chain_self_test();
+  reply.software = std::string("sluiced ") + kVersion;
+  if (hello.self_test != reply.self_test) {
+    return SLUICE_ERR(
+        Errc::identity_mismatch,
+        "{} makes key {} of the self-test, {} makes {}: one of the two is broken or of "
+        "another format; install the same version on both sides",
+        hello.software,
+        to_hex(hello.self_test),
+        reply.software,
+        to_hex(reply.self_test));
+  }
+  return transport::ReplyBody(std::move(reply));
+}
+
+Service::Reply Service::answer(Connection& connection, const transport::OpenRequest& open) {
+  SLUICE_TRY(cache::OpenSpace space, cache_.open_space(kTenant, open.descriptor, open.worst_kl));
+  SLUICE_TRY(uint32_t handle, connection.handles.add(space));
+  return transport::ReplyBody(transport::OpenReply{.handle = handle, .space_id = space.space->id});
+}
+
+Service::Reply Service::answer(Connection& connection, const transport::LookupRequest& lookup) {
+  std::vector<cache::GroupQuery> groups;
+  for (const transport::LookupGroup& group : lookup.groups) {
+    SLUICE_TRY(const cache::OpenSpace* open, connection.handles.find(group.handle));
+    groups.push_back({.open = open, .window_pages = group.window_pages, .keys = group.keys});
+  }
+  SLUICE_TRY(cache::LookupAnswer answer, cache_.lookup(groups, lookup.max_kl));
+  if (!answer.miss_reason.empty()) {
+    log_.debug("connection={} event=miss reason=\"{}\"", connection.number, answer.miss_reason);
+  }
+  return transport::ReplyBody(to_wire(std::move(answer)));
+}
+
+Service::Reply Service::answer(Connection& connection, const transport::DamagedRequest& damaged) {
+  SLUICE_TRY(const cache::OpenSpace* open, connection.handles.find(damaged.handle));
+  const bool gone = cache_.damaged(*open, damaged.key, damaged.encoding_id);
+  log_.warn("connection={} event=damage_report page={} section={} quarantined={}",
+            connection.number,
+            to_hex(damaged.key),
+            damaged.section,
+            gone);
+  return transport::ReplyBody(transport::DamagedReply{.quarantined = gone});
+}
+
+Service::Reply Service::answer(Connection& connection, const transport::DeleteRequest& erase) {
+  SLUICE_TRY(const cache::OpenSpace* open, connection.handles.find(erase.handle));
+  return transport::ReplyBody(
+      transport::DeleteReply{.deleted_pages = cache_.erase(*open, erase.keys)});
+}
+
+Service::Reply Service::answer(Connection&, const transport::StatsRequest&) {
+  transport::StatsReply reply;
+  for (const auto& [name, value] : counters(cache_.stats(), connections_.size())) {
+    reply.stats.push_back({.name = std::string(name), .value = value});
+  }
+  return transport::ReplyBody(std::move(reply));
+}
+
+void Service::on(transport::Session& session,
+                 Connection& connection,
+                 transport::GetPageEvent& event) {
+  Result<const cache::OpenSpace*> open = connection.handles.find(event.get->handle);
+  if (open.has_error()) {
+    session.refuse(event.info.id, open.error());
+    return;
+  }
+  const transport::GetPageRequest& page = event.page();
+  Result<cache::PageAnswer> answer = cache_.get(**open,
+                                                {.key = page.key,
+                                                 .encoding_id = page.encoding_id,
+                                                 .max_kl = event.get->max_kl,
+                                                 .first_layer = event.get->first_layer,
+                                                 .layers = event.get->layer_count,
+                                                 .first_row = page.first_row});
+  if (answer.has_error()) {
+    if (worth_a_warning(answer.error().code)) {
+      log_.warn("connection={} event=page_refused page={} error=\"{}\"",
+                connection.number,
+                to_hex(page.key),
+                answer.error().to_string());
+    }
+    session.refuse_page(event.info.id, event.page_index, answer.error().code);
+    return;
+  }
+  session.send_page(event.info.id,
+                    event.page_index,
+                    {.encoding_id = answer->encoding_id,
+                     .rows = answer->rows,
+                     .kl = answer->kl,
+                     .header = answer->header,
+                     .sections = answer->sections,
+                     .keep_alive = answer->keep_alive});
+}
+
+Result<cache::PendingPut> Service::begin_put(Connection& connection,
+                                             const transport::PutRequest& put) {
+  SLUICE_TRY(const cache::OpenSpace* open, connection.handles.find(put.handle));
+  if (put.ack == transport::Ack::disk) {
+    return SLUICE_ERR(
+        Errc::unsupported,
+        "this daemon has no disk tier, so it cannot acknowledge a put as durable; ask "
+        "for ack ram");
+  }
+  return cache_.put_begin(*open, put.key, put.anchor, put.page_bytes);
+}
+
+void Service::on(transport::Session& session,
+                 Connection& connection,
+                 transport::PutBeginEvent& event) {
+  Result<cache::PendingPut> put = begin_put(connection, event.put);
+  if (put.has_error()) {
+    log_.warn("connection={} event=put_refused page={} error=\"{}\"",
+              connection.number,
+              to_hex(event.put.key),
+              put.error().to_string());
+    session.refuse(event.info.id, put.error());
+    return;
+  }
+  auto [entry, added] = connection.puts.emplace(event.info.id, *std::move(put));
+  session.accept_put(event.info.id, entry->second.destination());
+}
+
+void Service::on(transport::Session& session,
+                 Connection& connection,
+                 transport::PutEndEvent& event) {
+  auto entry = connection.puts.extract(event.id);
+  SLUICE_ASSERT(!entry.empty());
+  Result<cache::PutOutcome> outcome = cache_.put_end(std::move(entry.mapped()));
+  if (outcome.has_error()) {
+    log_.warn("connection={} event=put_refused error=\"{}\"",
+              connection.number,
+              outcome.error().to_string());
+    session.refuse(event.id, outcome.error());
+    return;
+  }
+  session.reply(event.id, transport::PutReply{.outcome = to_wire(*outcome)});
+}
+
+void Service::on(transport::Session&, Connection& connection, transport::PutAbortedEvent& event) {
+  connection.puts.erase(event.id);
+  log_.warn("connection={} event=put_aborted reason=\"deadline passed\"", connection.number);
+}
+
+}  // namespace sluice::daemon

@@ -1,0 +1,309 @@
+// Spaces against a real daemon in a thread, and against one that lies.
+#include "src/client/space.h"
+
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <optional>
+
+#include "src/base/prng.h"
+#include "tests/support/test_daemon.h"
+
+namespace sluice::client {
+namespace {
+
+constexpr uint32_t kTokens = 32;
+
+Descriptor descriptor(DType dtype = DType::f16) {
+  Descriptor out;
+  out.model_digest[0] = 7;
+  out.layers = {0, 1, 2};
+  out.heads = 2;
+  out.planes = {{.role = PlaneRole::k, .dtype = dtype, .heads = 2, .dim = 8, .rotated_dims = 8},
+                {.role = PlaneRole::v, .dtype = dtype, .heads = 2, .dim = 8, .rotated_dims = 0}};
+  out.rope = {.pairing = RopePairing::neox, .base = 10000};
+  out.page_tokens = kTokens;
+  return out;
+}
+
+Bytes random_bytes(size_t count, uint64_t seed) {
+  Prng prng(seed);
+  Bytes out(count);
+  for (uint8_t& byte : out) {
+    byte = static_cast<uint8_t>(prng.next());
+  }
+  return out;
+}
+
+std::vector<uint32_t> tokens(size_t count) {
+  std::vector<uint32_t> out(count);
+  for (size_t i = 0; i < count; ++i) {
+    out[i] = static_cast<uint32_t>(i * 3 + 1);
+  }
+  return out;
+}
+
+// Pages next to each other in memory, starting at the root.
+class Pages final : public PageTarget {
+ public:
+  explicit Pages(size_t page_bytes, size_t count = 16)
+      : page_bytes_(page_bytes), bytes(page_bytes * count) {}
+
+  MutByteSpan tensors(uint32_t page) override {
+    return MutByteSpan(bytes).subspan(page * page_bytes_, page_bytes_);
+  }
+
+  Status done(uint32_t) override { return {}; }
+
+ private:
+  size_t page_bytes_;
+
+ public:
+  Bytes bytes;
+};
+
+class SpaceTest : public ::testing::Test {
+ protected:
+  void SetUp() override { daemon_.start(); }
+
+  void connect(uint32_t deadline_ms = 5000) {
+    auto client = Client::connect({.address = socket_, .deadline_ms = deadline_ms});
+    ASSERT_TRUE(client.has_value()) << client.error().to_string();
+    client_ = *std::move(client);
+    space_ = open(descriptor());
+  }
+
+  std::unique_ptr<Space> open(const Descriptor& what, uint32_t worst_kl = 0) {
+    auto space = Space::open(*client_, *encode_descriptor(what), worst_kl);
+    EXPECT_TRUE(space.has_value()) << space.error().to_string();
+    return space.has_value() ? *std::move(space) : nullptr;
+  }
+
+  // Puts n pages of random tensors from the root; returns the tensors.
+  Bytes put(Space& space, size_t n, Transfer& moved) {
+    Bytes bytes = random_bytes(n * space.page_bytes(), 5);
+    std::vector<Hash32> keys = space.keys(tokens(n * kTokens));
+    std::vector<Hash32> anchors(keys.begin(), keys.end() - 1);
+    anchors.insert(anchors.begin(), kRootKey);
+    auto load = [&](uint32_t page) -> Result<ByteSpan> {
+      return ByteSpan(bytes).subspan(page * space.page_bytes(), space.page_bytes());
+    };
+    Status done = space.put({.keys = keys, .first_page = 0}, anchors, load, moved);
+    EXPECT_TRUE(done.has_value()) << done.error().to_string();
+    return bytes;
+  }
+
+  testing::TempFolder folder_;
+  std::string socket_ = folder_.file("s.sock");
+  testing::TestDaemon daemon_{socket_};
+  std::unique_ptr<Client> client_;
+  std::unique_ptr<Space> space_;
+};
+
+TEST_F(SpaceTest, GetReturnsThePutTensors) {
+  connect();
+  Transfer moved;
+  Bytes tensors = put(*space_, 5, moved);
+  EXPECT_EQ(moved.pages, 5u);
+  EXPECT_EQ(moved.raw_bytes, tensors.size());
+  Pages out(space_->page_bytes());
+  Transfer got;
+  std::vector<Hash32> keys = space_->keys(tokens(8 * kTokens));
+  Result<size_t> whole = space_->get({.keys = keys, .first_page = 0}, 0, out, got);
+  ASSERT_TRUE(whole.has_value()) << whole.error().to_string();
+  EXPECT_EQ(*whole, 5u);
+  EXPECT_EQ(got.stored_bytes, moved.stored_bytes);
+  EXPECT_TRUE(std::equal(tensors.begin(), tensors.end(), out.bytes.begin()));
+}
+
+TEST_F(SpaceTest, PagesThatAreThereAreNotSentAgain) {
+  connect();
+  Transfer first;
+  put(*space_, 2, first);
+  Transfer second;
+  put(*space_, 3, second);
+  EXPECT_EQ(second.pages_kept, 2u);
+  EXPECT_EQ(second.pages, 1u);
+}
+
+TEST_F(SpaceTest, AnotherSpaceMissesAndSaysWhichFieldDiffers) {
+  connect();
+  Transfer moved;
+  put(*space_, 2, moved);
+  std::unique_ptr<Space> other = open(descriptor(DType::bf16));
+  std::vector<Hash32> keys = other->keys(tokens(2 * kTokens));
+  EXPECT_EQ(*other->lookup(keys, 0), 0u);
+  EXPECT_NE(client_->miss_reason.find("bf16"), std::string::npos) << client_->miss_reason;
+  EXPECT_EQ(*space_->lookup(space_->keys(tokens(2 * kTokens)), 0), 2u);
+  EXPECT_EQ(client_->miss_reason, "");
+}
+
+TEST_F(SpaceTest, LossyProvenanceIsNeverServedToAnExactReader) {
+  connect();
+  std::unique_ptr<Space> lossy = open(descriptor(), 400);
+  Transfer moved;
+  put(*lossy, 2, moved);
+  std::vector<Hash32> keys = lossy->keys(tokens(2 * kTokens));
+  EXPECT_EQ(*space_->lookup(keys, 0), 0u);
+  EXPECT_EQ(*space_->lookup(keys, 399), 0u);
+  EXPECT_EQ(*space_->lookup(keys, 400), 2u);
+  Pages out(space_->page_bytes());
+  Transfer got;
+  EXPECT_EQ(*space_->get({.keys = keys, .first_page = 0}, 0, out, got), 0u);
+  EXPECT_EQ(space_->get_encoded(keys[0], 0).error().code, Errc::not_found);
+}
+
+TEST_F(SpaceTest, PageDamagedInMemoryIsAMissAndGone) {
+  connect();
+  Transfer moved;
+  put(*space_, 3, moved);
+  std::vector<Hash32> keys = space_->keys(tokens(3 * kTokens));
+  auto opened = daemon_.cache().open_space(0, *encode_descriptor(descriptor()), 0);
+  auto page = daemon_.cache().get(*opened, {.key = keys[1]});
+  ASSERT_TRUE(page.has_value());
+  const_cast<uint8_t&>(page->sections.front()[3]) ^= 16;
+  Pages out(space_->page_bytes());
+  Transfer got;
+  EXPECT_EQ(*space_->get({.keys = keys, .first_page = 0}, 0, out, got), 1u);
+  EXPECT_EQ(daemon_.cache().stats().ram.damaged, 1u);
+  EXPECT_EQ(*space_->lookup(keys, 0), 1u);
+}
+
+TEST_F(SpaceTest, RestartedDaemonIsFoundAgainByTheNextCall) {
+  connect();
+  Transfer moved;
+  put(*space_, 2, moved);
+  std::vector<Hash32> keys = space_->keys(tokens(2 * kTokens));
+  daemon_.stop();
+  EXPECT_EQ(space_->lookup(keys, 0).error().code, Errc::draining);
+  EXPECT_EQ(space_->lookup(keys, 0).error().code, Errc::connection_lost);
+  daemon_.start();
+  EXPECT_EQ(*space_->lookup(keys, 0), 2u);
+}
+
+// Answers everything as the service does but for pages, which it alters on their way, or withholds.
+class Liar final : public transport::SessionHandler {
+ public:
+  explicit Liar(daemon::Service& honest) : honest_(honest) {}
+
+  void on_open(transport::Session& session, const transport::PeerCredentials& peer) override {
+    honest_.on_open(session, peer);
+  }
+
+  void on_close(transport::Session& session, const Error* error) override {
+    honest_.on_close(session, error);
+  }
+
+  void on_event(transport::Session& session, transport::Event event) override {
+    if (auto* request = std::get_if<transport::RequestEvent>(&event)) {
+      damage_reports += std::holds_alternative<transport::DamagedRequest>(request->body) ? 1 : 0;
+    }
+    auto* get = std::get_if<transport::GetPageEvent>(&event);
+    if (get == nullptr) {
+      honest_.on_event(session, std::move(event));
+    } else if (answer) {
+      session.send_page(get->info.id, get->page_index, answer(get->page()));
+    }
+  }
+
+  // The page to send; empty: none is ever sent.
+  std::function<transport::PageAnswer(const transport::GetPageRequest&)> answer;
+  int damage_reports = 0;
+
+ private:
+  daemon::Service& honest_;
+};
+
+// Fetches one page through a liar that sends `page` whatever is asked.
+class LyingDaemonTest : public SpaceTest {
+ protected:
+  void SetUp() override {
+    daemon_.start();
+    connect();
+    Transfer moved;
+    put(*space_, 2, moved);
+    keys_ = space_->keys(tokens(2 * kTokens));
+    page_ = *space_->get_encoded(keys_[0], 0);
+    daemon_.stop();
+    daemon_.start(&liar_);
+    connect(200);
+    liar_.answer = [this](const transport::GetPageRequest&) {
+      const uint32_t header_bytes = *codec::peek_header_bytes(page_);
+      body_ = ByteSpan(page_).subspan(header_bytes);
+      transport::PageAnswer out;
+      out.encoding_id = codec::encoding_id(ByteSpan(page_).first(header_bytes));
+      out.rows = 1;
+      out.header = ByteSpan(page_).first(header_bytes);
+      out.sections = {&body_, 1};
+      return out;
+    };
+  }
+
+  void expect_refused() {
+    Pages out(space_->page_bytes());
+    Transfer got;
+    Result<size_t> whole = space_->get({.keys = keys_, .first_page = 0}, 0, out, got);
+    ASSERT_TRUE(whole.has_value()) << whole.error().to_string();
+    EXPECT_EQ(*whole, 0u);
+    EXPECT_EQ(got.pages_damaged, 1u);
+    EXPECT_EQ(liar_.damage_reports, 1);
+  }
+
+  Liar liar_{daemon_.service()};
+  std::vector<Hash32> keys_;
+  Bytes page_;
+  ByteSpan body_;
+};
+
+TEST_F(LyingDaemonTest, FlippedBitIsReported) {
+  page_.back() ^= 1;
+  expect_refused();
+}
+
+TEST_F(LyingDaemonTest, PageOfAnotherKeyIsReported) {
+  std::swap(keys_[0], keys_[1]);
+  expect_refused();
+}
+
+TEST_F(LyingDaemonTest, PageOfAnotherShapeIsReported) {
+  codec::PageSpec spec;
+  spec.page_key = keys_[0];
+  spec.geometry = space_->page_geometry();
+  spec.geometry.layers = 2;
+  page_.resize(*codec::encode_bound(spec.geometry));
+  codec::Workspace workspace;
+  page_.resize(*codec::encode_page(spec, random_bytes(spec.geometry.bytes(), 1), page_, workspace));
+  expect_refused();
+}
+
+TEST_F(LyingDaemonTest, PageOfWorseQualityThanAskedForIsReported) {
+  codec::PageSpec spec;
+  spec.page_key = keys_[0];
+  spec.provenance_kl = 9;
+  spec.geometry = space_->page_geometry();
+  page_.resize(*codec::encode_bound(spec.geometry));
+  codec::Workspace workspace;
+  page_.resize(*codec::encode_page(spec, random_bytes(spec.geometry.bytes(), 1), page_, workspace));
+  expect_refused();
+}
+
+TEST_F(LyingDaemonTest, SilentDaemonCostsOneDeadline) {
+  liar_.answer = nullptr;
+  SteadyClock clock;
+  Pages out(space_->page_bytes());
+  Transfer got;
+  const uint64_t start = clock.now_ns();
+  Result<size_t> whole = space_->get({.keys = keys_, .first_page = 0}, 0, out, got);
+  EXPECT_EQ(whole.error().code, Errc::timed_out);
+  EXPECT_LT(clock.now_ns() - start, 2'000'000'000u);
+}
+
+TEST(Client, NobodyListeningIsConnectionLost) {
+  EXPECT_EQ(Client::connect({.address = "/nonexistent/s.sock"}).error().code,
+            Errc::connection_lost);
+  EXPECT_EQ(Client::connect({.address = "/nonexistent/s.sock", .deadline_ms = 0}).error().code,
+            Errc::invalid_argument);
+}
+
+}  // namespace
+}  // namespace sluice::client
