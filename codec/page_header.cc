@@ -164,7 +164,12 @@ Result<PageHeader> parse_page_header(ByteSpan page) {
   header.geometry.n_tokens = load<uint32_t>(bytes, layout::kTokens);
   header.layers_per_section = load<uint32_t>(bytes, layout::kLayersPerSection);
 
-  size_t planes_bytes = kPlaneEntryBytes * load<uint8_t>(bytes, layout::kPlanes);
+  size_t planes = load<uint8_t>(bytes, layout::kPlanes);
+  if (planes == 0 || planes > kPlanesMax) {
+    return SLUICE_ERR(
+        Errc::bad_value, "page header: {} planes, expected 1..{}", planes, kPlanesMax);
+  }
+  size_t planes_bytes = kPlaneEntryBytes * planes;
   size_t rows_bytes = kRowEntryBytes * load<uint8_t>(bytes, layout::kRows);
   size_t sections_at = kPageFixedBytes + planes_bytes + rows_bytes;
   if (sections_at > bytes.size() || (bytes.size() - sections_at) % kSectionEntryBytes != 0) {
