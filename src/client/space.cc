@@ -112,6 +112,13 @@ Status Space::put(const Chain& chain,
   return {};
 }
 
+Result<uint32_t> Space::erase(std::span<const Hash32> keys) {
+  SLUICE_TRY(Opened open, opened());
+  const transport::DeleteRequest request{.handle = open.handle, .keys = {keys.begin(), keys.end()}};
+  SLUICE_TRY(transport::DeleteReply reply, open.requester->erase(request, client_.call_options()));
+  return reply.deleted_pages;
+}
+
 Result<Bytes> Space::get_encoded(const Hash32& key, uint32_t max_kl) {
   struct Keep final : transport::PageSink {
     MutByteSpan page_begins(const transport::PageMeta& meta) override {

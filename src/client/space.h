@@ -82,6 +82,9 @@ class Space {
              const std::function<Result<ByteSpan>(uint32_t page)>& load,
              Transfer& out);
 
+  // Takes pages out of the daemon; returns how many were there. Errors: as a request.
+  Result<uint32_t> erase(std::span<const Hash32> keys);
+
   // One page as it is stored, unchecked: for tools that look into pages.
   // Errors: not_found, damaged, as a request.
   Result<Bytes> get_encoded(const Hash32& key, uint32_t max_kl);

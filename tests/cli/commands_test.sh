@@ -1,0 +1,93 @@
+#!/usr/bin/env bash
+# The two programs as an operator meets them: start, ask, bad input, drain, kill, start again.
+# usage: commands_test.sh SLUICED SLUICE
+set -euo pipefail
+sluiced=$1
+sluice=$2
+run=$(mktemp -d)
+trap 'kill %% 2>/dev/null || true; rm -rf "$run"' EXIT
+socket=$run/s.sock
+export SLUICE_SOCKET=$socket
+
+fail() {
+  echo "FAILED: $*"
+  cat "$run"/*.log 2>/dev/null || true
+  exit 1
+}
+
+# expect CODE TEXT COMMAND...: the command exits with CODE and prints TEXT somewhere.
+expect() {
+  local code=$1 text=$2 got=0
+  shift 2
+  "$@" >"$run/out" 2>&1 || got=$?
+  [ "$got" = "$code" ] || fail "'$*' exited with $got, expected $code: $(cat "$run/out")"
+  grep -qF -- "$text" "$run/out" || fail "'$*' does not say '$text': $(cat "$run/out")"
+}
+
+start() {
+  "$sluiced" --socket "$socket" --ram 64MiB 2>"$run/daemon.log" &
+  for _ in $(seq 200); do
+    if "$sluice" ping >/dev/null 2>&1; then return; fi
+    sleep 0.05
+  done
+  fail "sluiced did not come up"
+}
+
+expect 2 "no such option; there are" "$sluiced" --config <(echo '[ram]
+size = "1GiB"') --check-config
+expect 0 "configuration is valid" "$sluiced" --check-config
+expect 2 "16MiB..1024TiB" "$sluiced" --ram 1MiB
+expect 2 "$socket" "$sluice" ping --deadline-ms 200
+
+start
+expect 0 "sluiced " "$sluice" ping
+expect 0 '"round_trip_us"' "$sluice" ping --json
+expect 0 "ram_capacity_bytes" "$sluice" stat
+expect 2 "--model and --tokens" "$sluice" lookup
+[ "$(stat -c %a "$socket")" = 660 ] || fail "socket mode is $(stat -c %a "$socket"), expected 660"
+expect 1 "another daemon" "$sluiced" --socket "$socket" --ram 64MiB
+
+# Page files: a whole one, one with a flipped byte, one that is none.
+cp "$(dirname "$0")"/../golden/codec/*.page "$run" 2>/dev/null || fail "no golden pages"
+page=$(ls "$run"/*.page | head -1)
+expect 0 "1 pages whole, 0 damaged" "$sluice" verify "$page"
+expect 0 '"encoding"' "$sluice" --json inspect "$page"
+size=$(stat -c %s "$page")
+printf '\xff' | dd of="$page" bs=1 seek=$((size - 1)) conv=notrunc status=none
+if cmp -s "$page" "$(dirname "$0")/../golden/codec/$(basename "$page")"; then
+  printf '\x00' | dd of="$page" bs=1 seek=$((size - 1)) conv=notrunc status=none
+fi
+expect 1 "1 damaged" "$sluice" verify "$page"
+echo none >"$run/none.page"
+expect 2 "page header" "$sluice" inspect "$run/none.page"
+
+# Garbage closes its connection with one log line and leaves the daemon as it was.
+for garbage in "GET / HTTP/1.1" "$(head -c 65 /dev/zero | tr '\0' x)"; do
+  python3 - "$socket" "$garbage" <<'PY'
+import socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.settimeout(20)
+s.connect(sys.argv[1])
+s.sendall(sys.argv[2].encode().ljust(64))
+try:
+    while s.recv(4096):
+        pass
+except ConnectionResetError:  # closed with bytes of ours unread
+    pass
+PY
+done
+[ "$(grep -c 'event=closed' "$run/daemon.log")" = 2 ] || fail "expected one log line a connection"
+expect 0 "sluiced " "$sluice" ping
+
+# SIGTERM drains and takes the socket file away; SIGKILL leaves it, and a new daemon takes it over.
+kill -TERM %%
+wait %% || fail "sluiced exited with $? on SIGTERM"
+[ ! -e "$socket" ] || fail "the socket file is still there after SIGTERM"
+start
+kill -KILL %%
+wait %% 2>/dev/null || true
+[ -e "$socket" ] || fail "expected a stale socket file"
+start
+kill -TERM %%
+wait %% || fail "sluiced exited with $? on SIGTERM"
+echo "all commands behave"

@@ -1,0 +1,207 @@
+// llama.cpp states through a real daemon in a thread: blobs in, the same tensors out.
+#include "src/client/llama_cache.h"
+
+#include <gtest/gtest.h>
+
+#include "src/base/prng.h"
+#include "tests/support/test_daemon.h"
+
+namespace sluice::client {
+namespace {
+
+constexpr uint32_t kPage = 64;
+
+std::vector<Plane> planes(uint32_t heads) {
+  return {{.role = PlaneRole::k, .dtype = DType::f16, .heads = heads, .dim = 8, .rotated_dims = 8},
+          {.role = PlaneRole::v, .dtype = DType::f16, .heads = heads, .dim = 8, .rotated_dims = 0}};
+}
+
+// Four layers; with a window, every second one has it.
+ModelManifest manifest(uint32_t window) {
+  const Rope rope{.pairing = RopePairing::neox, .base = 10000};
+  ModelManifest out;
+  out.architecture = "test";
+  out.layers = 4;
+  out.context_tokens = 1024;
+  if (window == 0) {
+    out.groups = {{.layers = {0, 1, 2, 3}, .planes = planes(2), .rope = rope}};
+  } else {
+    out.groups = {{.layers = {1, 3}, .planes = planes(2), .rope = rope},
+                  {.attention = AttentionKind::window,
+                   .window = window,
+                   .layers = {0, 2},
+                   .planes = planes(2),
+                   .rope = rope}};
+  }
+  return out;
+}
+
+std::vector<uint32_t> tokens(size_t count) {
+  std::vector<uint32_t> out(count);
+  for (size_t i = 0; i < count; ++i) {
+    out[i] = static_cast<uint32_t>(7 * i + 3);
+  }
+  return out;
+}
+
+// A state as llama.cpp would write it, with tensors of random bits.
+Bytes random_blob(const LlamaLayout& layout, uint32_t n_tokens, uint64_t seed) {
+  Bytes blob(llama_blob_bytes(layout, n_tokens));
+  const LlamaState state = plan_llama_state(layout, n_tokens);
+  EXPECT_TRUE(begin_llama_blob(layout, state, blob).has_value());
+  Prng prng(seed);
+  for (size_t c = 0; c < layout.caches.size(); ++c) {
+    for (size_t l = 0; l < layout.caches[c].layers.size(); ++l) {
+      const uint64_t bytes = state.caches[c].cells * 16ull * 2;  // 2 heads of 8 f16 elements
+      for (uint64_t i = 0; i < bytes; ++i) {
+        blob[state.caches[c].k_offset[l] + i] = static_cast<uint8_t>(prng.next());
+        blob[state.caches[c].v_offset[l] + i] = static_cast<uint8_t>(prng.next());
+      }
+    }
+  }
+  return blob;
+}
+
+class LlamaCacheTest : public ::testing::TestWithParam<uint32_t> {
+ protected:
+  void SetUp() override {
+    daemon_.start();
+    client_ = *Client::connect({.address = socket_});
+  }
+
+  std::unique_ptr<LlamaCache> open(bool flash_attention) {
+    LlamaCacheOptions options;
+    options.llama.flash_attention = flash_attention;
+    Hash32 digest{};
+    digest[1] = 9;
+    auto cache = LlamaCache::open(*client_, manifest(GetParam()), digest, options);
+    EXPECT_TRUE(cache.has_value()) << cache.error().to_string();
+    return *std::move(cache);
+  }
+
+  LlamaLayout layout(bool flash_attention) {
+    LlamaOptions options;
+    options.flash_attention = flash_attention;
+    return *make_llama_layout(manifest(GetParam()), options);
+  }
+
+  testing::TempFolder folder_;
+  std::string socket_ = folder_.file("s.sock");
+  testing::TestDaemon daemon_{socket_};
+  std::unique_ptr<Client> client_;
+};
+
+INSTANTIATE_TEST_SUITE_P(Windows, LlamaCacheTest, ::testing::Values(0u, 128u));
+
+TEST_P(LlamaCacheTest, LoadRestoresThePagesOfTheStoredBlob) {
+  const uint32_t n_tokens = 4 * kPage;
+  auto cache = open(true);
+  const Bytes blob = random_blob(layout(true), n_tokens, 1);
+  Transfer stored;
+  Result<uint32_t> served = cache->store(tokens(n_tokens), blob, stored);
+  ASSERT_TRUE(served.has_value()) << served.error().to_string();
+  EXPECT_EQ(*served, n_tokens);
+  EXPECT_EQ(*cache->lookup(tokens(n_tokens + 9), 0), n_tokens);
+  Bytes out(cache->blob_bytes(n_tokens));
+  Transfer loaded;
+  EXPECT_EQ(*cache->load(tokens(n_tokens + 9), 0, out, loaded), n_tokens);
+  EXPECT_EQ(out, blob);
+  EXPECT_GT(loaded.pages, 0u);
+}
+
+TEST_P(LlamaCacheTest, FlashAttentionOnAndOffShareTheirPages) {
+  const uint32_t n_tokens = 3 * kPage;
+  const Bytes on = random_blob(layout(true), n_tokens, 2);
+  Transfer moved;
+  ASSERT_TRUE(open(true)->store(tokens(n_tokens), on, moved).has_value());
+  auto cache = open(false);
+  Bytes off(cache->blob_bytes(n_tokens));
+  ASSERT_EQ(*cache->load(tokens(n_tokens), 0, off, moved), n_tokens);
+  EXPECT_NE(off, on);
+  Transfer again;
+  ASSERT_TRUE(open(false)->store(tokens(n_tokens), off, again).has_value());
+  EXPECT_EQ(again.pages, 0u);
+  Bytes back(on.size());
+  ASSERT_EQ(*open(true)->load(tokens(n_tokens), 0, back, moved), n_tokens);
+  EXPECT_EQ(back, on);
+}
+
+TEST_P(LlamaCacheTest, DivergingTokensShareTheirCommonPagesOnly) {
+  const uint32_t n_tokens = 2 * kPage;
+  auto cache = open(true);
+  Transfer moved;
+  ASSERT_TRUE(
+      cache->store(tokens(n_tokens), random_blob(layout(true), n_tokens, 3), moved).has_value());
+  std::vector<uint32_t> other = tokens(n_tokens);
+  other[kPage + 5] = 1;
+  EXPECT_EQ(*cache->lookup(other, 0), kPage);
+  other[0] = 1;
+  EXPECT_EQ(*cache->lookup(other, 0), 0u);
+}
+
+TEST_P(LlamaCacheTest, TailAndShortSequencesStoreNothingOfTheirs) {
+  auto cache = open(true);
+  Transfer moved;
+  const Bytes blob = random_blob(layout(true), kPage + 20, 4);
+  EXPECT_EQ(*cache->store(tokens(kPage + 20), blob, moved), kPage);
+  Transfer none;
+  EXPECT_EQ(*cache->store(tokens(kPage - 1), blob, none), 0u);
+  EXPECT_EQ(none.pages + none.pages_kept, 0u);
+  EXPECT_EQ(*cache->lookup(tokens(kPage - 1), 0), 0u);
+  EXPECT_EQ(*cache->lookup({}, 0), 0u);
+}
+
+TEST_P(LlamaCacheTest, BlobThatDoesNotHoldTheTokensIsRefused) {
+  auto cache = open(true);
+  Transfer moved;
+  const Bytes blob = random_blob(layout(true), kPage, 5);
+  EXPECT_EQ(cache->store(tokens(2 * kPage), blob, moved).error().code, Errc::bad_value);
+  Bytes longer = blob;
+  longer.push_back(0);
+  EXPECT_TRUE(cache->store(tokens(kPage), longer, moved).has_error());
+  EXPECT_EQ(open(false)->store(tokens(kPage), blob, moved).error().code, Errc::layout_mismatch);
+  EXPECT_EQ(daemon_.cache().stats().ram.stored, 0u);
+}
+
+TEST_P(LlamaCacheTest, BufferBelowTheBlobIsRefused) {
+  auto cache = open(true);
+  Transfer moved;
+  ASSERT_TRUE(cache->store(tokens(kPage), random_blob(layout(true), kPage, 6), moved).has_value());
+  Bytes out(cache->blob_bytes(kPage) - 1);
+  EXPECT_EQ(cache->load(tokens(kPage), 0, out, moved).error().code, Errc::output_too_small);
+}
+
+TEST_P(LlamaCacheTest, MissingPageShortensThePrefix) {
+  // Stored at two lengths, as a conversation grows: a window's group can be restored where its last
+  // pages were stored, nowhere else.
+  auto cache = open(true);
+  Transfer moved;
+  for (uint32_t n_tokens : {3 * kPage, 4 * kPage}) {
+    const Bytes blob = random_blob(layout(true), n_tokens, 7);
+    ASSERT_TRUE(cache->store(tokens(n_tokens), blob, moved).has_value());
+  }
+  const std::vector<uint32_t> all = tokens(4 * kPage);
+  EXPECT_EQ(*cache->lookup(all, 0), 4 * kPage);
+  const Hash32 last = cache->space(0).keys(all)[3];
+  EXPECT_EQ(*cache->space(0).erase({&last, 1}), 1u);
+  Bytes out(cache->blob_bytes(4 * kPage));
+  EXPECT_EQ(*cache->load(all, 0, out, moved), 3 * kPage);
+}
+
+TEST_P(LlamaCacheTest, ExplicitKeysRestoreWhatTheyNameOrNothing) {
+  const uint32_t n_tokens = 2 * kPage;
+  auto cache = open(true);
+  const Bytes blob = random_blob(layout(true), n_tokens, 8);
+  Transfer moved;
+  ASSERT_TRUE(cache->store(tokens(n_tokens), blob, moved).has_value());
+  std::vector<Hash32> keys = cache->keys(tokens(n_tokens));
+  Bytes out(blob.size());
+  EXPECT_EQ(*cache->load_keys(keys, 0, out, moved), n_tokens);
+  EXPECT_EQ(out, blob);
+  keys.back()[0] ^= 1;
+  EXPECT_EQ(*cache->load_keys(keys, 0, out, moved), 0u);
+  EXPECT_EQ(cache->load_keys({}, 0, out, moved).error().code, Errc::invalid_argument);
+}
+
+}  // namespace
+}  // namespace sluice::client

@@ -1,0 +1,142 @@
+// The C ABI: what bad arguments get, and one round trip through it.
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "src/client/sluice.h"
+#include "src/model/descriptor.h"
+#include "tests/support/test_daemon.h"
+
+namespace sluice {
+namespace {
+
+Bytes descriptor() {
+  Descriptor out;
+  out.layers = {0};
+  out.heads = 1;
+  out.planes = {{.role = PlaneRole::k, .dtype = DType::f16, .heads = 1, .dim = 8}};
+  out.page_tokens = 32;
+  return *encode_descriptor(out);
+}
+
+class AbiTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    daemon_.start();
+    ASSERT_EQ(sluice_connect(socket_.c_str(), 5000, &client_), SLUICE_OK) << sluice_last_error();
+    Bytes bytes = descriptor();
+    ASSERT_EQ(sluice_space_open(client_, bytes.data(), bytes.size(), 0, &space_), SLUICE_OK);
+  }
+
+  void TearDown() override {
+    sluice_space_free(space_);
+    sluice_client_free(client_);
+  }
+
+  testing::TempFolder folder_;
+  std::string socket_ = folder_.file("s.sock");
+  testing::TestDaemon daemon_{socket_};
+  sluice_client* client_ = nullptr;
+  sluice_space* space_ = nullptr;
+  sluice_transfer moved_{};
+};
+
+TEST_F(AbiTest, PagesComeBackAsTheyWerePut) {
+  const size_t page_bytes = sluice_space_page_bytes(space_);
+  EXPECT_EQ(page_bytes, 32u * 8 * 2);
+  std::vector<uint32_t> tokens(70, 5);
+  std::vector<uint8_t> keys(2 * SLUICE_KEY_BYTES);
+  size_t n_keys = 0;
+  ASSERT_EQ(sluice_space_keys(space_, tokens.data(), 70, keys.data(), 2, &n_keys), SLUICE_OK);
+  ASSERT_EQ(n_keys, 2u);
+  std::vector<uint8_t> tensors(2 * page_bytes);
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    tensors[i] = static_cast<uint8_t>(i * 37);
+  }
+  ASSERT_EQ(
+      sluice_space_put(space_, keys.data(), 2, 0, nullptr, tensors.data(), tensors.size(), &moved_),
+      SLUICE_OK)
+      << sluice_last_error();
+  EXPECT_EQ(moved_.pages, 2u);
+  EXPECT_EQ(moved_.tokens, 64u);
+  uint32_t pages = 0;
+  EXPECT_EQ(sluice_space_lookup(space_, keys.data(), 2, SLUICE_KL_EXACT, &pages), SLUICE_OK);
+  EXPECT_EQ(pages, 2u);
+  std::vector<uint8_t> out(tensors.size());
+  ASSERT_EQ(sluice_space_get(space_, keys.data(), 2, 0, 0, out.data(), out.size(), &moved_),
+            SLUICE_OK);
+  EXPECT_EQ(moved_.tokens, 64u);
+  EXPECT_EQ(out, tensors);
+  const char* stats = nullptr;
+  ASSERT_EQ(sluice_stats(client_, &stats), SLUICE_OK);
+  EXPECT_NE(std::string(stats).find("\"ram_pages\":2"), std::string::npos) << stats;
+}
+
+TEST_F(AbiTest, BuffersThatAreTooSmallAreRefusedBeforeAnythingMoves) {
+  std::vector<uint32_t> tokens(64, 5);
+  std::vector<uint8_t> keys(2 * SLUICE_KEY_BYTES);
+  size_t n_keys = 0;
+  EXPECT_EQ(sluice_space_keys(space_, tokens.data(), 64, keys.data(), 1, &n_keys),
+            SLUICE_OUTPUT_TOO_SMALL);
+  EXPECT_EQ(n_keys, 2u);
+  std::vector<uint8_t> tensors(1);
+  EXPECT_EQ(sluice_space_put(space_, keys.data(), 2, 0, nullptr, tensors.data(), 1, &moved_),
+            SLUICE_INVALID_ARGUMENT);
+  EXPECT_EQ(sluice_space_get(space_, keys.data(), 2, 0, 0, tensors.data(), 1, &moved_),
+            SLUICE_OUTPUT_TOO_SMALL);
+  // A count of keys whose bytes overflow must not pass the check.
+  EXPECT_EQ(sluice_space_get(space_, keys.data(), SIZE_MAX / 2, 0, 0, tensors.data(), 1, &moved_),
+            SLUICE_OUTPUT_TOO_SMALL);
+}
+
+TEST_F(AbiTest, NullArgumentsAreNamed) {
+  uint32_t number = 0;
+  size_t size = 0;
+  uint8_t byte = 0;
+  sluice_llama_options options{};
+  sluice_llama* llama = nullptr;
+  EXPECT_EQ(sluice_space_open(nullptr, &byte, 1, 0, &space_), SLUICE_INVALID_ARGUMENT);
+  EXPECT_NE(std::string(sluice_last_error()).find("argument 'client' is NULL"), std::string::npos);
+  EXPECT_EQ(sluice_space_open(client_, nullptr, 0, 0, &space_), SLUICE_INVALID_ARGUMENT);
+  EXPECT_EQ(sluice_space_open(client_, &byte, 1, 0, nullptr), SLUICE_INVALID_ARGUMENT);
+  EXPECT_EQ(sluice_connect(nullptr, 1, nullptr), SLUICE_INVALID_ARGUMENT);
+  EXPECT_EQ(sluice_model_open(nullptr, nullptr), SLUICE_INVALID_ARGUMENT);
+  EXPECT_EQ(sluice_model_digest(nullptr, 0, &byte), SLUICE_INVALID_ARGUMENT);
+  EXPECT_EQ(sluice_stats(nullptr, nullptr), SLUICE_INVALID_ARGUMENT);
+  EXPECT_EQ(sluice_space_keys(nullptr, &number, 1, &byte, 1, &size), SLUICE_INVALID_ARGUMENT);
+  EXPECT_EQ(sluice_space_lookup(nullptr, &byte, 1, 0, &number), SLUICE_INVALID_ARGUMENT);
+  EXPECT_EQ(sluice_llama_open(client_, nullptr, &options, &llama), SLUICE_INVALID_ARGUMENT);
+  EXPECT_EQ(sluice_llama_lookup(nullptr, &number, 1, 0, &number), SLUICE_INVALID_ARGUMENT);
+  EXPECT_EQ(sluice_llama_store(nullptr, &number, 1, &byte, 1, &moved_), SLUICE_INVALID_ARGUMENT);
+  EXPECT_EQ(sluice_llama_load(nullptr, &number, 1, 0, &byte, 1, &size, &moved_),
+            SLUICE_INVALID_ARGUMENT);
+  EXPECT_EQ(sluice_llama_load_keys(nullptr, &byte, 1, 0, &byte, 1, &size, &moved_),
+            SLUICE_INVALID_ARGUMENT);
+  EXPECT_EQ(sluice_llama_keys(nullptr, &number, 1, &byte, 1, &size), SLUICE_INVALID_ARGUMENT);
+  EXPECT_EQ(sluice_space_page_bytes(nullptr), 0u);
+  EXPECT_EQ(sluice_llama_blob_bytes(nullptr, 1), 0u);
+  EXPECT_EQ(sluice_model_groups(nullptr), 0u);
+  EXPECT_STREQ(sluice_miss_reason(nullptr), "");
+  sluice_model_free(nullptr);
+  sluice_llama_free(nullptr);
+}
+
+TEST_F(AbiTest, DescriptorThatIsNoneIsRefused) {
+  sluice_space* space = space_;
+  Bytes bytes = descriptor();
+  bytes.pop_back();
+  EXPECT_NE(sluice_space_open(client_, bytes.data(), bytes.size(), 0, &space), SLUICE_OK);
+  EXPECT_EQ(space, nullptr);
+}
+
+TEST(Abi, ModelThatIsNotThereIsAnIoError) {
+  sluice_model* model = nullptr;
+  EXPECT_EQ(sluice_model_open("/nonexistent/model.gguf", &model), 100);
+  EXPECT_STREQ(sluice_error_name(100), "io_error");
+  EXPECT_NE(std::string(sluice_last_error()).find("/nonexistent/model.gguf"), std::string::npos);
+  EXPECT_EQ(sluice_abi_version(), SLUICE_ABI_VERSION);
+}
+
+}  // namespace
+}  // namespace sluice
