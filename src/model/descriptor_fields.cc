@@ -165,8 +165,13 @@ Status read_scales(ByteReader& reader, Descriptor& d) {
 }
 
 std::string scales_text(const Descriptor& d) {
-  return d.kv_scales.empty() ? "none"
-                             : fmt::format("{} scales from {}", d.kv_scales.size(), d.kv_scales[0]);
+  if (d.kv_scales.empty()) {
+    return "none";
+  }
+  ByteWriter writer;
+  write_floats(writer, d.kv_scales);
+  return fmt::format(
+      "{} scales with hash {}", d.kv_scales.size(), short_hex(sha256(writer.bytes())));
 }
 
 void write_attention(const Descriptor& d, ByteWriter& writer) {

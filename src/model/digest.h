@@ -33,8 +33,9 @@ std::string digest_cache_folder();
 // while it was read: try again), timed_out (cancelled).
 Result<Hash32> model_digest(const std::string& path, const DigestOptions& options);
 
-// The digest of a model that its operator names: SHA-256("sluice model id 1" || lengths and bytes
-// of model_id and revision). For models whose weights change in place, revision is their version.
+// The digest of a model that its operator names: SHA-256("sluice model id 1" || model_id and
+// revision, each after its length u32). For models whose weights change in place, revision is their
+// version.
 Hash32 named_model_digest(std::string_view model_id, std::string_view revision);
 
 }  // namespace sluice

@@ -177,9 +177,16 @@ Status scatter_llama_page(ByteSpan page_tensors,
                           MutByteSpan blob) {
   SLUICE_CHECK(check_page(state, layout, group, blob.size(), page_tensors.size()));
   const PageGeometry& shape = layout.groups[group];
+  Overlap part = overlap(cache_of(layout, state, group), page, shape.n_tokens);
+  if (part.tokens == 0) {
+    return SLUICE_ERR(Errc::invalid_argument,
+                      "llama.cpp state: page {} of group {} holds no token of {}",
+                      page,
+                      group,
+                      state.n_tokens);
+  }
   for_each_layer(layout, group, [&](size_t c, size_t slot, const LlamaLayer& layer) {
     const LlamaCacheState& cache = state.caches[c];
-    Overlap part = overlap(cache, page, shape.n_tokens);
     auto copy_rows = [&](size_t plane, uint64_t offset) {
       uint64_t row = layout.token_bytes(layer, plane);
       std::memcpy(
