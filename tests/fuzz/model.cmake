@@ -1,0 +1,3 @@
+foreach(property gguf_parse descriptor_parse llama_state_parse)
+  sluice_fuzz(${property} ${property}.cc LINK sluice_model)
+endforeach()
