@@ -44,9 +44,9 @@ struct EncodeTables {
         below += kDirectFrequencies[t][s];
       }
     }
-    for (int parity = 0; parity < 2; ++parity) {
-      for (int symbol = 0; symbol < kDirectSymbols; ++symbol) {
-        for (int shape = 0; shape < kDirectShapes; ++shape) {
+    for (size_t parity = 0; parity < 2; ++parity) {
+      for (size_t symbol = 0; symbol < kDirectSymbols; ++symbol) {
+        for (size_t shape = 0; shape < kDirectShapes; ++shape) {
           costs[parity][symbol][shape] = symbol_cost(parity, symbol, shape);
         }
       }
@@ -54,12 +54,12 @@ struct EncodeTables {
   }
 
  private:
-  static uint16_t symbol_cost(int parity, int symbol, int shape) {
+  static uint16_t symbol_cost(size_t parity, size_t symbol, size_t shape) {
     DirectModel model = direct_model(static_cast<uint8_t>(shape), static_cast<uint16_t>(parity));
     if (symbol != kDirectEscape && model.flip != 0) {
       symbol = symbol < kDirectCells ? symbol + kDirectCells : symbol - kDirectCells;
     }
-    return cost_of(kDirectFrequencies[model.table][static_cast<size_t>(symbol)]);
+    return cost_of(kDirectFrequencies[model.table][symbol]);
   }
 };
 

@@ -8,6 +8,7 @@
 #include "codec/codec.h"
 #include "codec/direct_rom.h"
 #include "codec/page_layout.h"
+#include "tests/codec/restamp.h"
 #include "tests/codec/sample_kv.h"
 
 namespace sluice::codec {

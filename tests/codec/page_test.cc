@@ -7,6 +7,7 @@
 
 #include "codec/page_layout.h"
 #include "src/base/limits.h"
+#include "tests/codec/restamp.h"
 #include "tests/codec/sample_kv.h"
 
 namespace sluice::codec {

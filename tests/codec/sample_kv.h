@@ -46,7 +46,4 @@ PageGeometry kv_geometry(
 // Encodes a page that must encode.
 Bytes encoded(const PageSpec& spec, ByteSpan tensors);
 
-// Writes the header's checksum and those of all sections anew, as a hostile writer would.
-void restamp(Bytes& page);
-
 }  // namespace sluice::codec

@@ -1,0 +1,3 @@
+foreach(property page_header_parse page_decode page_round_trip)
+  sluice_fuzz(${property} ${property}.cc LINK sluice_codec codec_restamp)
+endforeach()
