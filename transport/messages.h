@@ -38,7 +38,7 @@ struct HelloRequest {
   uint64_t features = 0;  // bits that the client understands; none are defined yet
   uint64_t reply_credit_bytes = 8ull << 20;  // reply bytes that may wait for this client
   Hash32 self_test{};                        // of the client's hash chain
-  std::string software;                      // printable ASCII
+  std::string software{};                    // printable ASCII
 
   bool operator==(const HelloRequest&) const = default;
 };
@@ -49,7 +49,7 @@ struct HelloReply {
   uint64_t request_credit_bytes = 0;  // request payload that may wait for answers
   uint64_t reply_credit_bytes = 0;
   Hash32 self_test{};  // of the daemon's hash chain
-  std::string software;
+  std::string software{};
 
   bool operator==(const HelloReply&) const = default;
 };
@@ -58,7 +58,7 @@ struct HelloReply {
 
 struct OpenRequest {
   uint32_t worst_kl = 0;  // the worst quality that this process may ever load, micro-nats
-  Bytes descriptor;
+  Bytes descriptor{};
 
   bool operator==(const OpenRequest&) const = default;
 };
@@ -74,15 +74,15 @@ struct OpenReply {
 
 struct LookupGroup {
   uint32_t handle = 0;
-  uint32_t window_pages = 0;  // 0: every page is needed; else the last so many of the boundary
-  std::vector<Hash32> keys;   // of the prefix, in order
+  uint32_t window_pages = 0;   // 0: every page is needed; else the last so many of the boundary
+  std::vector<Hash32> keys{};  // of the prefix, in order
 
   bool operator==(const LookupGroup&) const = default;
 };
 
 struct LookupRequest {
   uint32_t max_kl = 0;
-  std::vector<LookupGroup> groups;  // all keys together: at most kKeysMax
+  std::vector<LookupGroup> groups{};  // all keys together: at most kKeysMax
 
   bool operator==(const LookupRequest&) const = default;
 };
@@ -96,17 +96,17 @@ struct LookupPage {
 };
 
 struct LookupGroupReply {
-  uint32_t hit_pages = 0;         // pages there from the first key on, without a gap
-  uint32_t first_page = 0;        // index in keys of pages[0]
-  std::vector<LookupPage> pages;  // what a reader of common_pages needs of this group
+  uint32_t hit_pages = 0;           // pages there from the first key on, without a gap
+  uint32_t first_page = 0;          // index in keys of pages[0]
+  std::vector<LookupPage> pages{};  // what a reader of common_pages needs of this group
 
   bool operator==(const LookupGroupReply&) const = default;
 };
 
 struct LookupReply {
-  uint32_t common_pages = 0;             // pages of the prefix that every group can serve
-  std::vector<LookupGroupReply> groups;  // as asked
-  std::string miss_reason;               // when nothing was there at all: why; else empty
+  uint32_t common_pages = 0;               // pages of the prefix that every group can serve
+  std::vector<LookupGroupReply> groups{};  // as asked
+  std::string miss_reason{};               // when nothing was there at all: why; else empty
 
   bool operator==(const LookupReply&) const = default;
 };
@@ -126,7 +126,7 @@ struct GetRequest {
   uint32_t max_kl = 0;
   uint32_t first_layer = 0;  // the transformer layers wanted, rounded out to sections;
   uint32_t layer_count = 0;  // 0 (and first_layer 0): all of them
-  std::vector<GetPageRequest> pages;
+  std::vector<GetPageRequest> pages{};
 
   bool operator==(const GetRequest&) const = default;
 };
@@ -193,7 +193,7 @@ struct DamagedReply {
 
 struct DeleteRequest {
   uint32_t handle = 0;
-  std::vector<Hash32> keys;
+  std::vector<Hash32> keys{};
 
   bool operator==(const DeleteRequest&) const = default;
 };
@@ -211,14 +211,14 @@ struct StatsRequest {
 };
 
 struct Stat {
-  std::string name;  // printable ASCII
+  std::string name{};  // printable ASCII
   uint64_t value = 0;
 
   bool operator==(const Stat&) const = default;
 };
 
 struct StatsReply {
-  std::vector<Stat> stats;
+  std::vector<Stat> stats{};
 
   bool operator==(const StatsReply&) const = default;
 };

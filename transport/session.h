@@ -90,9 +90,10 @@ struct PageAnswer {
   EncodingBytes encoding_id{};
   uint32_t rows = 0;
   uint32_t kl = 0;
-  ByteSpan header;                         // the page header, whole
-  std::span<const ByteSpan> sections;      // the section ranges, in page order
-  std::shared_ptr<const void> keep_alive;  // keeps header and sections readable until they are sent
+  ByteSpan header{};                     // the page header, whole
+  std::span<const ByteSpan> sections{};  // the section ranges, in page order
+  std::shared_ptr<const void>
+      keep_alive{};  // keeps header and sections readable until they are sent
 };
 
 class Session {
