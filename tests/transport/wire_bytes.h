@@ -36,8 +36,9 @@ inline Bytes frame(FrameHeader header, ByteSpan payload) {
   header.payload_bytes = static_cast<uint32_t>(payload.size());
   header.payload_xxh3 = header.has(kFlagPageBytes) ? 0 : xxh3_64(payload);
   FrameBytes bytes = encode_frame_header(header);
-  Bytes out(bytes.begin(), bytes.end());
-  out.insert(out.end(), payload.begin(), payload.end());
+  Bytes out(bytes.size() + payload.size());
+  std::copy(bytes.begin(), bytes.end(), out.begin());
+  std::copy(payload.begin(), payload.end(), out.begin() + bytes.size());
   return out;
 }
 

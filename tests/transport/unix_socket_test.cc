@@ -1,0 +1,366 @@
+// Requester and UnixServer over a real socket: mode, takeover, limits, garbage, drain, deadlines.
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <thread>
+
+#include "tests/transport/memory_sink.h"
+#include "tests/transport/sample_service.h"
+#include "tests/transport/wire_bytes.h"
+#include "transport/owned_fd.h"
+#include "transport/requester.h"
+#include "transport/unix_address.h"
+#include "transport/unix_server.h"
+#include "transport/unix_stream.h"
+
+namespace sluice::transport {
+namespace {
+
+constexpr uint64_t kMs = 1'000'000;
+const SteadyClock kClock;
+
+uint64_t in_ms(uint64_t ms) {
+  return kClock.now_ns() + ms * kMs;
+}
+
+CallOptions within(uint64_t ms) {
+  return {.deadline_ns = in_ms(ms)};
+}
+
+// A folder of its own for each test.
+class UnixSocket : public testing::Test {
+ protected:
+  UnixSocket() {
+    char name[] = "/tmp/sluice_socket_XXXXXX";
+    folder_ = ::mkdtemp(name);
+    config_.path = folder_ + "/s.sock";
+  }
+
+  ~UnixSocket() override {
+    stop();
+    ::unlink(config_.path.c_str());
+    ::unlink((config_.path + ".lock").c_str());
+    ::rmdir(folder_.c_str());
+  }
+
+  void start() {
+    auto server = UnixServer::open(config_, service_, kClock);
+    ASSERT_FALSE(server.has_error()) << server.error().to_string();
+    server_ = *std::move(server);
+    thread_ = std::thread([this] { EXPECT_FALSE(server_->run().has_error()); });
+  }
+
+  void stop() {
+    if (thread_.joinable()) {
+      server_->request_drain();
+      thread_.join();
+    }
+    server_.reset();
+  }
+
+  std::unique_ptr<Requester> connect(bool hello = true) {
+    auto stream = connect_unix(config_.path, in_ms(5000));
+    EXPECT_FALSE(stream.has_error()) << stream.error().to_string();
+    auto requester = std::make_unique<Requester>(*std::move(stream), kClock);
+    if (hello) {
+      auto reply = requester->hello({.software = "test"}, within(5000));
+      EXPECT_FALSE(reply.has_error()) << reply.error().to_string();
+    }
+    return requester;
+  }
+
+  // A connected socket without a Requester.
+  OwnedFd connect_raw() {
+    OwnedFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_un address = *unix_address(config_.path);
+    EXPECT_EQ(::connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+    return fd;
+  }
+
+  // All that comes until the other end closes.
+  Bytes read_to_end(int fd) {
+    Bytes all;
+    uint8_t part[4096];
+    for (ssize_t n; (n = ::read(fd, part, sizeof part)) > 0;) {
+      all.insert(all.end(), part, part + n);
+    }
+    return all;
+  }
+
+  std::string open_error() {
+    auto server = UnixServer::open(config_, service_, kClock);
+    return server.has_error() ? server.error().to_string() : "";
+  }
+
+  std::string folder_;
+  UnixServerConfig config_;
+  SampleService service_;
+  std::unique_ptr<UnixServer> server_;
+  std::thread thread_;
+};
+
+TEST_F(UnixSocket, PagesGoThereAndBack) {
+  start();
+  auto requester = connect();
+  GetRequest get{.handle = 7};
+  for (uint8_t i = 0; i < 12; ++i) {
+    Bytes page = random_bytes(1'200'000 + i, i);
+    PutRequest put{.handle = 7, .key = key_of(i), .page_bytes = page.size()};
+    auto reply = requester->put(put, std::array<ByteSpan, 1>{page}, within(5000));
+    ASSERT_FALSE(reply.has_error()) << reply.error().to_string();
+    get.pages.push_back({.key = key_of(i)});
+  }
+  MemorySink sink;
+  auto status = requester->get(get, sink, within(5000));
+  ASSERT_FALSE(status.has_error()) << status.error().to_string();
+  for (uint8_t i = 0; i < 12; ++i) {
+    EXPECT_EQ(sink.pages[i], random_bytes(1'200'000 + i, i));
+  }
+  stop();
+  EXPECT_EQ(service_.peer().pid, ::getpid());
+  EXPECT_EQ(service_.peer().uid, ::getuid());
+}
+
+TEST_F(UnixSocket, TheSocketFileHasItsModeAndGoesAway) {
+  start();
+
+  struct stat info {};
+
+  ASSERT_EQ(::lstat(config_.path.c_str(), &info), 0);
+  EXPECT_TRUE(S_ISSOCK(info.st_mode));
+  EXPECT_EQ(info.st_mode & 0777, 0660u);
+  stop();
+  EXPECT_NE(::lstat(config_.path.c_str(), &info), 0);
+}
+
+TEST_F(UnixSocket, AStaleFileIsReplaced) {
+  {
+    OwnedFd fd(::socket(AF_UNIX, SOCK_STREAM, 0));
+    sockaddr_un address = *unix_address(config_.path);
+    ASSERT_EQ(::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  }
+  start();
+  EXPECT_FALSE(connect()->stats(within(5000)).has_error());
+}
+
+TEST_F(UnixSocket, ASecondDaemonIsRefusedAndTheFirstGoesOn) {
+  start();
+  EXPECT_NE(open_error().find("another daemon listens there"), std::string::npos) << open_error();
+  EXPECT_FALSE(connect()->stats(within(5000)).has_error());
+}
+
+TEST_F(UnixSocket, ASocketOfAnotherProgramIsLeftAlone) {
+  OwnedFd fd(::socket(AF_UNIX, SOCK_STREAM, 0));
+  sockaddr_un address = *unix_address(config_.path);
+  ASSERT_EQ(::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  ASSERT_EQ(::listen(fd.get(), 1), 0);
+  EXPECT_NE(open_error().find("another daemon listens there"), std::string::npos) << open_error();
+}
+
+TEST_F(UnixSocket, AFileThatIsNoSocketIsLeftAlone) {
+  std::ofstream(config_.path) << "precious";
+  EXPECT_NE(open_error().find("no socket"), std::string::npos) << open_error();
+  std::string text;
+  std::ifstream(config_.path) >> text;
+  EXPECT_EQ(text, "precious");
+}
+
+TEST_F(UnixSocket, BadConfigurationsNameTheField) {
+  config_.connections_max = 0;
+  EXPECT_NE(open_error().find("bad_config: connections_max is 0"), std::string::npos);
+  config_.connections_max = 1;
+  config_.path = std::string(200, 'x');
+  EXPECT_NE(open_error().find("bad_config: socket path"), std::string::npos) << open_error();
+  config_.path = folder_ + "/nowhere/s.sock";
+  EXPECT_NE(open_error().find("io_error"), std::string::npos) << open_error();
+}
+
+TEST_F(UnixSocket, ConnectingSaysWhenNobodyListens) {
+  EXPECT_EQ(connect_unix(config_.path, in_ms(1000)).error().code, Errc::connection_lost);
+  EXPECT_EQ(connect_unix(std::string(200, 'x'), in_ms(1000)).error().code, Errc::invalid_argument);
+}
+
+TEST_F(UnixSocket, AFullBacklogTimesOut) {
+  OwnedFd fd(::socket(AF_UNIX, SOCK_STREAM, 0));
+  sockaddr_un address = *unix_address(config_.path);
+  ASSERT_EQ(::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  ASSERT_EQ(::listen(fd.get(), 0), 0);
+  auto first = connect_unix(config_.path, in_ms(1000));
+  EXPECT_FALSE(first.has_error());
+  uint64_t start_ns = kClock.now_ns();
+  EXPECT_EQ(connect_unix(config_.path, in_ms(50)).error().code, Errc::timed_out);
+  EXPECT_LT(kClock.now_ns() - start_ns, 1000 * kMs);
+}
+
+TEST_F(UnixSocket, ASilentDaemonTimesOut) {
+  OwnedFd fd(::socket(AF_UNIX, SOCK_STREAM, 0));
+  sockaddr_un address = *unix_address(config_.path);
+  ASSERT_EQ(::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  ASSERT_EQ(::listen(fd.get(), 5), 0);
+  auto requester = connect(false);
+  EXPECT_EQ(requester->hello({}, within(50)).error().code, Errc::timed_out);
+  EXPECT_FALSE(requester->usable());
+  // Nobody reads: the send blocks when the buffers are full.
+  auto putting = connect(false);
+  Bytes page(64 << 20);
+  uint64_t start_ns = kClock.now_ns();
+  PutRequest put{.key = key_of(1), .page_bytes = page.size()};
+  EXPECT_EQ(putting->put(put, std::array<ByteSpan, 1>{page}, within(100)).error().code,
+            Errc::timed_out);
+  EXPECT_LT(kClock.now_ns() - start_ns, 2000 * kMs);
+}
+
+TEST_F(UnixSocket, ADaemonThatDiesEndsTheCall) {
+  OwnedFd listener(::socket(AF_UNIX, SOCK_STREAM, 0));
+  sockaddr_un address = *unix_address(config_.path);
+  ASSERT_EQ(::bind(listener.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  ASSERT_EQ(::listen(listener.get(), 5), 0);
+  auto requester = connect(false);
+  std::thread dies([&] { OwnedFd(::accept(listener.get(), nullptr, nullptr)); });
+  EXPECT_EQ(requester->hello({}, within(5000)).error().code, Errc::connection_lost);
+  dies.join();
+}
+
+TEST_F(UnixSocket, GarbageClosesOnlyItsOwnConnection) {
+  start();
+  auto good = connect();
+  Bytes page = random_bytes(100'000, 1);
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    OwnedFd fd = connect_raw();
+    Bytes garbage = random_bytes(1000, seed);
+    ASSERT_EQ(::send(fd.get(), garbage.data(), garbage.size(), MSG_NOSIGNAL), 1000);
+    auto frames = frames_of(read_to_end(fd.get()));
+    ASSERT_EQ(frames.size(), 1u);
+    EXPECT_EQ(frames[0].header.type, MessageType::goodbye);
+    EXPECT_EQ(frames[0].status(), Errc::bad_magic);
+    EXPECT_FALSE(good->stats(within(5000)).has_error());
+  }
+  stop();
+  EXPECT_EQ(std::count_if(service_.errors().begin(),
+                          service_.errors().end(),
+                          [](const std::string& e) { return e.starts_with("bad_magic"); }),
+            20);
+}
+
+TEST_F(UnixSocket, AClientThatDiesInAPutLeavesNothing) {
+  start();
+  {
+    OwnedFd fd = connect_raw();
+    Bytes wire = hello_frame();
+    Bytes put = put_frames(
+        2, {.handle = 7, .key = key_of(1), .page_bytes = 500'000}, Bytes(500'000), 100'000);
+    wire.insert(wire.end(), put.begin(), put.end() - 1);
+    ASSERT_EQ(::send(fd.get(), wire.data(), wire.size(), MSG_NOSIGNAL),
+              static_cast<ssize_t>(wire.size()));
+  }
+  auto requester = connect();
+  EXPECT_EQ(requester->stats(within(5000))->stats.at(0).value, 0u);
+  requester.reset();
+  stop();
+  EXPECT_EQ(service_.puts_under_way(), 0u);
+  EXPECT_TRUE(service_.pages().empty());
+  EXPECT_TRUE(service_.errors().at(0).starts_with("connection_lost")) << service_.errors().at(0);
+}
+
+TEST_F(UnixSocket, AThousandConnectionsComeAndGo) {
+  start();
+  for (int i = 0; i < 1000; ++i) {
+    auto requester = connect(i % 3 != 0);
+    if (i % 5 == 0) {
+      EXPECT_FALSE(connect()->stats(within(5000)).has_error());
+    }
+  }
+  EXPECT_FALSE(connect()->stats(within(5000)).has_error());
+  stop();
+  EXPECT_EQ(service_.opened(), 1201u);
+  EXPECT_EQ(service_.errors().size(), 1201u);
+}
+
+TEST_F(UnixSocket, OneConnectionTooManyIsToldWhy) {
+  config_.connections_max = 2;
+  start();
+  auto a = connect();
+  auto b = connect();
+  auto c = connect(false);
+  EXPECT_EQ(c->hello({}, within(5000)).error().code, Errc::overloaded);
+  EXPECT_FALSE(a->stats(within(5000)).has_error());
+  a.reset();
+  while (connect(false)->hello({}, within(5000)).has_error()) {
+    ::usleep(1000);
+  }
+}
+
+TEST_F(UnixSocket, SlowClientsAreClosedOthersServed) {
+  config_.session.frame_ms_max = 60;
+  start();
+  auto good = connect();
+  OwnedFd silent = connect_raw();
+  OwnedFd dripping = connect_raw();
+  Bytes hello = hello_frame();
+  ASSERT_EQ(::send(dripping.get(), hello.data(), 5, MSG_NOSIGNAL), 5);
+  EXPECT_EQ(frames_of(read_to_end(silent.get())).at(0).status(), Errc::timed_out);
+  EXPECT_EQ(frames_of(read_to_end(dripping.get())).at(0).status(), Errc::timed_out);
+  EXPECT_FALSE(good->stats(within(5000)).has_error());
+}
+
+TEST_F(UnixSocket, DrainTellsIdleClientsAndReturns) {
+  start();
+  auto requester = connect();
+  stop();
+  EXPECT_EQ(requester->stats(within(5000)).error().code, Errc::draining);
+  EXPECT_EQ(connect_unix(config_.path, in_ms(100)).error().code, Errc::connection_lost);
+}
+
+TEST_F(UnixSocket, DrainFinishesAGetThatIsUnderWay) {
+  start();
+  Bytes page = random_bytes(20'000'000, 1);
+  service_.store(key_of(1), page);
+
+  struct DrainingSink final : PageSink {
+    MutByteSpan page_begins(const PageMeta& meta) override {
+      server->request_drain();
+      got.resize(meta.page_bytes());
+      return got;
+    }
+
+    void page_ends(const PageMeta&) override {}
+
+    void page_missing(const PageMeta&) override {}
+
+    UnixServer* server = nullptr;
+    Bytes got;
+  };
+
+  DrainingSink sink;
+  sink.server = server_.get();
+  auto requester = connect();
+  GetRequest get{.handle = 7, .pages = {{.key = key_of(1)}}};
+  EXPECT_FALSE(requester->get(get, sink, within(5000)).has_error());
+  EXPECT_EQ(sink.got, page);
+}
+
+TEST_F(UnixSocket, DrainDoesNotWaitForEverForAClientThatTakesNothing) {
+  config_.drain_ms_max = 100;
+  start();
+  service_.store(key_of(1), Bytes(50'000'000));
+  OwnedFd fd = connect_raw();
+  Bytes wire = hello_frame();
+  Bytes get = request(MessageType::get, 2, GetRequest{.handle = 7, .pages = {{.key = key_of(1)}}});
+  wire.insert(wire.end(), get.begin(), get.end());
+  ASSERT_EQ(::send(fd.get(), wire.data(), wire.size(), MSG_NOSIGNAL),
+            static_cast<ssize_t>(wire.size()));
+  uint8_t first = 0;
+  ASSERT_EQ(::recv(fd.get(), &first, 1, MSG_PEEK), 1);
+  uint64_t start_ns = kClock.now_ns();
+  stop();
+  EXPECT_LT(kClock.now_ns() - start_ns, 3000 * kMs);
+}
+
+}  // namespace
+}  // namespace sluice::transport
