@@ -19,9 +19,9 @@ import numpy as np
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "..", "..", "python")]
 
-import llama_blob  # noqa: E402
-import materials  # noqa: E402
-from sluice_kv.llama_api import Context, Model  # noqa: E402
+import llama_blob
+import materials
+from sluice_kv.llama_api import Context, Model
 
 PAGE_TOKENS = 64
 GPL = "/usr/share/common-licenses/GPL-3"
@@ -52,8 +52,16 @@ def write(out: str, name: str, dtype: str, pages: np.ndarray, about: dict) -> No
     count, layers, _, tokens, heads, dim = pages.shape
     shape = {"dtype": dtype, "pages": count, "page_tokens": tokens, "heads": heads, "dim": dim}
     with open(path[:-4] + ".json", "w") as file:
-        json.dump({"name": name, **about, **shape, "order": "[page][layer][plane k,v][token][head][dim]",
-                   "bytes": pages.nbytes}, file)  # fmt: skip
+        json.dump(
+            {
+                "name": name,
+                **about,
+                **shape,
+                "order": "[page][layer][plane k,v][token][head][dim]",
+                "bytes": pages.nbytes,
+            },
+            file,
+        )
     os.rename(path + ".part", path)
     print(f"{path}: {count} pages x {layers} layers x {heads} heads x {dim}, {pages.nbytes} bytes")
 
@@ -73,7 +81,7 @@ def decode_and_read(context: Context, ids: list[int]) -> list[llama_blob.Cache]:
 
 def capture(name: str, args) -> None:
     exact = name == "gpl"
-    cache_type, text = ("f16", open(GPL).read()) if exact else ("f32", args.text_value)
+    cache_type, text = ("f16", materials.read_text(GPL)) if exact else ("f32", args.text_value)
     count = GPL_TOKENS if exact else args.tokens
     with Model(materials.model("smol" if exact else name, args.work)) as model:
         # The ids of a text's start do not depend on its far end, so the text may be cut first.
@@ -81,8 +89,14 @@ def capture(name: str, args) -> None:
         split = len(ids) // PAGE_TOKENS * PAGE_TOKENS
         if split == 0:
             raise ValueError(f"the text has {len(ids)} tokens, a page needs {PAGE_TOKENS}")
-        with Context(model, n_ctx=count + 64, threads=args.threads, flash_attn=exact,
-                     type_k=cache_type, type_v=cache_type) as context:  # fmt: skip
+        with Context(
+            model,
+            n_ctx=count + 64,
+            threads=args.threads,
+            flash_attn=exact,
+            type_k=cache_type,
+            type_v=cache_type,
+        ) as context:
             caches = decode_and_read(context, ids[:split])
         groups = groups_of(model)
         assert len(caches) == len(groups)
@@ -91,9 +105,14 @@ def capture(name: str, args) -> None:
             pages = llama_blob.pages(cache, model.kv_heads, PAGE_TOKENS)
             if not exact:
                 pages = to_bf16(pages)
-            about = {"model": model.metadata().get("general.name", name), "layers": layers,
-                     "window": model.window if suffix == "_swa" else 0, "rope": model.rope,
-                     "text": "GPL-3" if exact else args.text, "tokens": len(ids)}  # fmt: skip
+            about = {
+                "model": model.metadata().get("general.name", name),
+                "layers": layers,
+                "window": model.window if suffix == "_swa" else 0,
+                "rope": model.rope,
+                "text": "GPL-3" if exact else args.text,
+                "tokens": len(ids),
+            }
             write(args.out, name + suffix, "f16" if exact else "bf16", pages, about)
 
 
@@ -108,7 +127,7 @@ def main() -> None:
     args = parser.parse_args()
     os.makedirs(args.out, exist_ok=True)
     texts = {"anarchism": lambda: materials.anarchism(args.work), "stdlib": materials.stdlib}
-    args.text_value = texts.get(args.text, lambda: open(args.text).read())()
+    args.text_value = texts.get(args.text, lambda: materials.read_text(args.text))()
     for name in args.names:
         capture(name, args)
 

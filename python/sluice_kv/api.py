@@ -1,0 +1,329 @@
+"""libsluice's C ABI (src/client/sluice.h) by ctypes: Model, Client, Space, LlamaSpaces.
+
+Each class mirrors one opaque type of the header, whose comments are the contract: threads,
+deadlines and errors are said there. A failed call raises Error with the library's own sentence.
+The library is looked for at $SLUICE_LIBRARY, in this package's folder, then where the system's
+loader looks.
+"""
+
+import ctypes as C
+import json
+import os
+
+ABI_VERSION = 1
+KEY_BYTES = 32
+KL_EXACT = 0
+
+INVALID_ARGUMENT = 1
+UNSUPPORTED = 2
+CONNECTION_LOST = 80
+TIMED_OUT = 81
+
+_P, _U32, _SIZE, _STR = C.c_void_p, C.c_uint32, C.c_size_t, C.c_char_p
+
+
+class Error(RuntimeError):
+    """A call of libsluice failed; `name` and `status` are those of src/base/errc.h."""
+
+    def __init__(self, status: int, name: str, text: str):
+        super().__init__(text)
+        self.status, self.name = status, name
+
+
+class Transfer(C.Structure):
+    """What a store or load moved (sluice_transfer)."""
+
+    _fields_ = [
+        ("pages", _U32),
+        ("pages_kept", _U32),
+        ("tokens", _U32),
+        ("pages_damaged", _U32),
+        ("raw_bytes", C.c_uint64),
+        ("stored_bytes", C.c_uint64),
+    ]
+
+    def __repr__(self) -> str:
+        pairs = (f"{name}={getattr(self, name)}" for name, _ in self._fields_)
+        return f"Transfer({', '.join(pairs)})"
+
+
+class _LlamaOptions(C.Structure):
+    _fields_ = [
+        ("flash_attention", _U32),
+        ("k_ggml_type", _U32),
+        ("v_ggml_type", _U32),
+        ("n_ctx", _U32),
+        ("page_tokens", _U32),
+        ("worst_kl", _U32),
+        ("salt", _STR),
+        ("salt_bytes", _SIZE),
+        ("lora_digest", _STR),
+    ]
+
+
+_MOVED = C.POINTER(Transfer)
+_OUT = C.POINTER(_P)
+_SIGNATURES = {
+    "sluice_abi_version": (_U32, []),
+    "sluice_version": (_STR, []),
+    "sluice_last_error": (_STR, []),
+    "sluice_error_name": (_STR, [C.c_int]),
+    "sluice_model_open": (C.c_int, [_STR, _OUT]),
+    "sluice_model_free": (None, [_P]),
+    "sluice_model_digest": (C.c_int, [_P, _U32, _P]),
+    "sluice_model_groups": (_U32, [_P]),
+    "sluice_model_json": (_STR, [_P]),
+    "sluice_connect": (C.c_int, [_STR, _U32, _OUT]),
+    "sluice_client_free": (None, [_P]),
+    "sluice_stats": (C.c_int, [_P, C.POINTER(_STR)]),
+    "sluice_miss_reason": (_STR, [_P]),
+    "sluice_space_open": (C.c_int, [_P, _STR, _SIZE, _U32, _OUT]),
+    "sluice_space_free": (None, [_P]),
+    "sluice_space_page_bytes": (_SIZE, [_P]),
+    "sluice_space_keys": (C.c_int, [_P, _P, _SIZE, _P, _SIZE, C.POINTER(_SIZE)]),
+    "sluice_space_lookup": (C.c_int, [_P, _STR, _SIZE, _U32, C.POINTER(_U32)]),
+    "sluice_space_put": (C.c_int, [_P, _STR, _SIZE, _U32, _STR, _P, _SIZE, _MOVED]),
+    "sluice_space_get": (C.c_int, [_P, _STR, _SIZE, _U32, _U32, _P, _SIZE, _MOVED]),
+    "sluice_llama_open": (C.c_int, [_P, _P, C.POINTER(_LlamaOptions), _OUT]),
+    "sluice_llama_free": (None, [_P]),
+    "sluice_llama_lookup": (C.c_int, [_P, _P, _SIZE, _U32, C.POINTER(_U32)]),
+    "sluice_llama_store": (C.c_int, [_P, _P, _SIZE, _P, _SIZE, _MOVED]),
+    "sluice_llama_blob_bytes": (_SIZE, [_P, _U32]),
+    "sluice_llama_load": (C.c_int, [_P, _P, _SIZE, _U32, _P, _SIZE, C.POINTER(_SIZE), _MOVED]),
+    "sluice_llama_load_keys": (
+        C.c_int,
+        [_P, _STR, _SIZE, _U32, _P, _SIZE, C.POINTER(_SIZE), _MOVED],
+    ),
+    "sluice_llama_keys": (C.c_int, [_P, _P, _SIZE, _P, _SIZE, C.POINTER(_SIZE)]),
+}
+
+_lib = None
+
+
+def library():
+    """Returns the loaded libsluice, checked once for its ABI version. Raises OSError."""
+    global _lib
+    if _lib is None:
+        beside = os.path.join(os.path.dirname(os.path.abspath(__file__)), "libsluice.so")
+        path = os.environ.get("SLUICE_LIBRARY") or (
+            beside if os.path.exists(beside) else "libsluice.so"
+        )
+        lib = C.CDLL(path)
+        for name, (result, arguments) in _SIGNATURES.items():
+            function = getattr(lib, name)
+            function.restype, function.argtypes = result, arguments
+        if lib.sluice_abi_version() != ABI_VERSION:
+            raise OSError(f"{path} has ABI {lib.sluice_abi_version()}, this package {ABI_VERSION}")
+        _lib = lib
+    return _lib
+
+
+def _call(name: str, *arguments) -> None:
+    status = getattr(library(), name)(*arguments)
+    if status != 0:
+        text = library().sluice_last_error().decode("utf-8", "replace")
+        raise Error(status, library().sluice_error_name(status).decode(), text)
+
+
+def _ids(tokens):
+    return (_U32 * len(tokens))(*tokens), len(tokens)
+
+
+def _memory(buffer):
+    """Returns (address holder, bytes) of a writable buffer, without a copy."""
+    view = memoryview(buffer).cast("B")
+    return (C.c_uint8 * view.nbytes).from_buffer(view), view.nbytes
+
+
+class _Handle:
+    """An opaque object of the library, freed by close() or with its last reference."""
+
+    _free = ""
+
+    def __init__(self, name: str, *arguments):
+        self._as_parameter_ = None
+        handle = _P()
+        _call(name, *arguments, C.byref(handle))
+        self._as_parameter_ = handle
+
+    def close(self) -> None:
+        if self._as_parameter_:
+            getattr(library(), self._free)(self._as_parameter_)
+            self._as_parameter_ = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def __del__(self):
+        self.close()
+
+
+class Model(_Handle):
+    """A model's manifest, and its digest, which is computed in the background."""
+
+    _free = "sluice_model_free"
+
+    def __init__(self, path):
+        super().__init__("sluice_model_open", os.fsencode(path))
+
+    def digest(self, wait_ms: int = 0) -> bytes:
+        """Returns the 32-byte digest; raises Error timed_out while it is being computed."""
+        out = C.create_string_buffer(KEY_BYTES)
+        _call("sluice_model_digest", self, wait_ms, out)
+        return out.raw
+
+    @property
+    def groups(self) -> int:
+        return library().sluice_model_groups(self)
+
+    def manifest(self) -> dict:
+        return json.loads(library().sluice_model_json(self))
+
+
+class Client(_Handle):
+    """One connection to sluiced; it reconnects by itself at the call after a failure."""
+
+    _free = "sluice_client_free"
+
+    def __init__(self, address=None, deadline_ms: int = 5000):
+        super().__init__("sluice_connect", os.fsencode(address) if address else None, deadline_ms)
+
+    def stats(self) -> dict:
+        text = _STR()
+        _call("sluice_stats", self, C.byref(text))
+        return json.loads(text.value)
+
+    def miss_reason(self) -> str:
+        return library().sluice_miss_reason(self).decode("utf-8", "replace")
+
+
+class Space(_Handle):
+    """Pages by key, for engines that hold canonical tensors."""
+
+    _free = "sluice_space_free"
+
+    def __init__(self, client: Client, descriptor: bytes, worst_kl: int = KL_EXACT):
+        super().__init__("sluice_space_open", client, descriptor, len(descriptor), worst_kl)
+        self._client = client
+
+    @property
+    def page_bytes(self) -> int:
+        return library().sluice_space_page_bytes(self)
+
+    def keys(self, tokens) -> list[bytes]:
+        return _keys("sluice_space_keys", self, tokens, len(tokens))
+
+    def lookup(self, keys: list[bytes], max_kl: int = KL_EXACT) -> int:
+        pages = _U32()
+        _call("sluice_space_lookup", self, b"".join(keys), len(keys), max_kl, C.byref(pages))
+        return pages.value
+
+    def put(
+        self, keys: list[bytes], tensors, first_page: int = 0, anchor: bytes | None = None
+    ) -> Transfer:
+        moved, (address, size) = Transfer(), _memory(tensors)
+        _call(
+            "sluice_space_put",
+            self,
+            b"".join(keys),
+            len(keys),
+            first_page,
+            anchor,
+            address,
+            size,
+            C.byref(moved),
+        )
+        return moved
+
+    def get(
+        self, keys: list[bytes], tensors, first_page: int = 0, max_kl: int = KL_EXACT
+    ) -> Transfer:
+        moved, (address, size) = Transfer(), _memory(tensors)
+        _call(
+            "sluice_space_get",
+            self,
+            b"".join(keys),
+            len(keys),
+            first_page,
+            max_kl,
+            address,
+            size,
+            C.byref(moved),
+        )
+        return moved
+
+
+class LlamaSpaces(_Handle):
+    """The spaces of one llama.cpp context, one a KV group; moves whole state blobs."""
+
+    _free = "sluice_llama_free"
+
+    def __init__(
+        self,
+        client: Client,
+        model: Model,
+        *,
+        flash_attention: bool,
+        k_ggml_type: int,
+        v_ggml_type: int,
+        n_ctx: int = 0,
+        page_tokens: int = 0,
+        worst_kl: int = KL_EXACT,
+        salt: bytes = b"",
+        lora_digest: bytes | None = None,
+    ):
+        if lora_digest is not None and len(lora_digest) != KEY_BYTES:
+            raise ValueError(f"lora_digest has {len(lora_digest)} bytes, expected {KEY_BYTES}")
+        options = _LlamaOptions(
+            int(flash_attention),
+            k_ggml_type,
+            v_ggml_type,
+            n_ctx,
+            page_tokens,
+            worst_kl,
+            salt or None,
+            len(salt),
+            lora_digest,
+        )
+        super().__init__("sluice_llama_open", client, model, C.byref(options))
+        self._client, self._groups = client, model.groups
+
+    def lookup(self, tokens, max_kl: int = KL_EXACT) -> int:
+        found = _U32()
+        _call("sluice_llama_lookup", self, *_ids(tokens), max_kl, C.byref(found))
+        return found.value
+
+    def store(self, tokens, blob) -> Transfer:
+        moved = Transfer()
+        _call("sluice_llama_store", self, *_ids(tokens), *_memory(blob), C.byref(moved))
+        return moved
+
+    def blob_bytes(self, n_tokens: int) -> int:
+        return library().sluice_llama_blob_bytes(self, n_tokens)
+
+    def load(self, tokens, blob, max_kl: int = KL_EXACT) -> tuple[int, Transfer]:
+        """Writes a state blob into `blob`; returns its length, 0 for a miss, and what moved."""
+        return self._load("sluice_llama_load", *_ids(tokens), max_kl, blob)
+
+    def load_keys(self, keys: list[bytes], blob, max_kl: int = KL_EXACT) -> tuple[int, Transfer]:
+        """The same for explicit keys, [group][page]: they are not checked to belong together."""
+        pages = len(keys) // self._groups
+        return self._load("sluice_llama_load_keys", b"".join(keys), pages, max_kl, blob)
+
+    def _load(self, name: str, what, count: int, max_kl: int, blob) -> tuple[int, Transfer]:
+        moved, written = Transfer(), _SIZE()
+        _call(name, self, what, count, max_kl, *_memory(blob), C.byref(written), C.byref(moved))
+        return written.value, moved
+
+    def keys(self, tokens) -> list[bytes]:
+        """Returns the page keys, [group][page]."""
+        return _keys("sluice_llama_keys", self, tokens, len(tokens) * self._groups)
+
+
+def _keys(name: str, handle, tokens, room: int) -> list[bytes]:
+    out, count = C.create_string_buffer(max(room, 1) * KEY_BYTES), _SIZE()
+    _call(name, handle, *_ids(tokens), out, room, C.byref(count))
+    return [out.raw[i * KEY_BYTES : (i + 1) * KEY_BYTES] for i in range(count.value)]

@@ -1,0 +1,114 @@
+"""Turns the quickstart's result into its table and JSON, and its exit status.
+
+    python -m sluice_kv.job_report COMPARE.json PAGES.json [--json FILE]
+
+COMPARE.json is engine_job's, PAGES.json is what `sluice --json inspect` says of the pages.
+"""
+
+import argparse
+import json
+import sys
+
+COLUMNS = [
+    ("level", "{level}"),
+    ("encoding", "{encoding}"),
+    ("source", "{source}"),
+    ("dtype", "{dtype}"),
+    ("tokens reused", "{tokens_reused}"),
+    ("TTFT cold", "{ttft_cold_s:.2f} s"),
+    ("TTFT warm", "{ttft_warm_s:.2f} s"),
+    ("raw", "{raw_bytes}"),
+    ("stored", "{stored_bytes}"),
+    ("bits/element", "{bits_per_element:.2f}"),
+    ("same logits", "{same_logits}"),
+    ("same answer", "{same_answer}"),
+]
+ELEMENT_BYTES = {"f32": 4, "f16": 2, "bf16": 2}
+
+
+def one_of(values) -> str:
+    """Returns the value that all pages share, or all values."""
+    return "+".join(sorted(set(values)))
+
+
+def make_row(compared: dict, pages: list[dict]) -> dict:
+    dtype = one_of(plane["dtype"] for page in pages for plane in page["planes"])
+    elements = compared["raw_bytes"] / ELEMENT_BYTES[dtype]
+    return {
+        "level": one_of(page["rows"][-1]["level"] for page in pages),
+        "encoding": one_of(page["encoding"] for page in pages),
+        "source": "ram",  # the daemon's only tier
+        "dtype": dtype,
+        "tokens_reused": compared["tokens_reused"],
+        "ttft_cold_s": compared["ttft_cold_s"],
+        "ttft_warm_s": compared["ttft_warm_s"],
+        "raw_bytes": compared["raw_bytes"],
+        "stored_bytes": compared["stored_bytes"],
+        "bits_per_element": 8 * compared["stored_bytes"] / elements if elements else 0.0,
+        "same_logits": compared["same_logits"],
+        "same_answer": compared["same_answer"],
+    }
+
+
+def table(rows: list[dict]) -> str:
+    cells = [[title for title, _ in COLUMNS]]
+    cells += [[layout.format(**row) for _, layout in COLUMNS] for row in rows]
+    cells = [
+        [text.replace("True", "yes").replace("False", "NO") for text in line] for line in cells
+    ]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(COLUMNS))]
+    cells.insert(1, ["-" * width for width in widths])
+    lines = (" | ".join(text.ljust(width) for text, width in zip(line, widths)) for line in cells)
+    return "\n".join(f"| {line} |" for line in lines)
+
+
+def problems(rows: list[dict], control: dict) -> list[str]:
+    """Returns what must make the quickstart fail."""
+    found = []
+    for row in rows:
+        if row["tokens_reused"] == 0:
+            found.append("nothing was reused")
+        if row["level"] == "exact" and not row["same_logits"]:
+            found.append("logits after a restore differ from those of a cold prefill")
+        if row["level"] == "exact" and not row["same_answer"]:
+            found.append("the answer after a restore differs from that of a cold prefill")
+    for what in ("logits", "answer"):
+        if control[f"same_{what}"]:
+            found.append(f"another document's pages gave the same {what}: the comparison is blind")
+    return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("compared")
+    parser.add_argument("pages")
+    parser.add_argument("--json", help="file for the rows")
+    args = parser.parse_args()
+    with open(args.compared) as file:
+        compared = json.load(file)
+    with open(args.pages) as file:
+        rows = [make_row(compared, json.load(file))]
+    control = compared["control"]
+    print(f"\nAnswer: {compared['answer'].strip()}\n")
+    print(table(rows))
+    ratio = compared["ttft_cold_s"] / compared["ttft_warm_s"]
+    print(
+        f"\nfirst token {ratio:.1f} times sooner, median of {len(compared['ttft_warm_all_s'])};"
+        f" {compared['tokens']} document tokens, {compared['answer_tokens']} answer tokens"
+    )
+    print(
+        f"control, {control['pages']} of the pages taken from another document: same logits"
+        f" {control['same_logits']}, same answer {control['same_answer']}"
+    )
+    if args.json:
+        with open(args.json, "w") as file:
+            json.dump({"rows": rows, "control": control}, file, indent=1)
+            file.write("\n")
+    found = problems(rows, control)
+    for problem in found:
+        print(f"FAILED: {problem}", file=sys.stderr)
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

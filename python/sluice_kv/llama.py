@@ -1,0 +1,198 @@
+"""The llama.cpp connector: stores a sequence's KV in Sluice and restores the longest known prefix.
+
+    cache = Connector(model, context)      # a Model and a Context of sluice_kv.llama_api
+    reused = cache.restore(prompt)         # tokens that the context now holds; 0 for a miss
+    context.decode(prompt[reused:])
+    cache.store(prompt)
+
+A failure on Sluice's side never reaches the engine: restore() then answers 0 with an empty
+sequence, store() answers None, `last_error` says why, and a daemon that does not answer is left
+alone for `retry_s`. What the caller does wrong (a sequence that is not empty) raises ValueError.
+Used by the thread that uses the context.
+"""
+
+import logging
+import struct
+import time
+
+from sluice_kv import api
+from sluice_kv.llama_api import GGML_TYPES, Context, LlamaError, Model
+
+PAGE_TOKENS = 64
+BLOB_MAGIC = 0xAF143CD8
+
+_log = logging.getLogger("sluice_kv")
+
+
+class NotReady(RuntimeError):
+    """The model's digest is still being computed."""
+
+
+class Connector:
+    """Connects one context (sequence 0) with the daemon."""
+
+    def __init__(
+        self,
+        model: Model,
+        context: Context,
+        socket: str | None = None,
+        *,
+        deadline_ms: int = 5000,
+        retry_s: float = 5.0,
+        salt: bytes = b"",
+        max_kl: int = api.KL_EXACT,
+    ):
+        self.context, self.max_kl = context, max_kl
+        self.last_error: str | None = None
+        self.last_transfer: api.Transfer | None = None
+        self._model = api.Model(model.path)
+        self._socket, self._deadline_ms, self._retry_s, self._salt = (
+            socket,
+            deadline_ms,
+            retry_s,
+            salt,
+        )
+        self._client: api.Client | None = None
+        self._spaces: api.LlamaSpaces | None = None
+        self._quiet_until = 0.0
+
+    def wait_ready(self, timeout_s: float = 60.0) -> bool:
+        """Waits for the model's digest and opens the spaces; until then Sluice is off."""
+        return self._guard("open", lambda spaces: True, int(timeout_s * 1000)) is not None
+
+    def lookup(self, tokens) -> int:
+        """Returns how many tokens, from the first, restore() would bring."""
+        return self._guard("lookup", lambda spaces: spaces.lookup(tokens, self.max_kl)) or 0
+
+    def miss_reason(self) -> str:
+        """Returns why the last lookup found nothing, naming the field that differs."""
+        return self._client.miss_reason() if self._client else (self.last_error or "")
+
+    def store(self, tokens, state: bytearray | None = None) -> api.Transfer | None:
+        """Stores the full pages of `tokens`, which the sequence holds from position 0.
+
+        `state`: what context.state_get() gave when the sequence held them. A layer with a window
+        forgets: for such models take the state at the last page boundary of `tokens`.
+        """
+        if state is None and len(self.context) < len(tokens):
+            raise ValueError(f"the sequence holds {len(self.context)} tokens, not {len(tokens)}")
+        return self._guard(
+            "store", lambda spaces: spaces.store(tokens, state or self.context.state_get())
+        )
+
+    def restore(self, tokens) -> int:
+        """Restores the longest stored prefix of a prompt and returns its tokens.
+
+        At least one token is left to decode, since the logits come from there.
+        """
+        self._require_empty()
+        prefix = tokens[: max(len(tokens) - 1, 0)]
+        return self._guard("restore", lambda spaces: self._restore(spaces, prefix)) or 0
+
+    def restore_keys(self, keys: list[bytes]) -> int:
+        """Restores pages by key, [group][page], whether or not they belong together: for tests."""
+        self._require_empty()
+        return self._guard("restore", lambda spaces: self._restore_keys(spaces, keys)) or 0
+
+    def keys(self, tokens) -> list[bytes]:
+        """Returns the page keys of a token sequence, [group][page]; [] while Sluice is off."""
+        return self._guard("keys", lambda spaces: spaces.keys(tokens)) or []
+
+    def stats(self) -> dict:
+        """Returns the daemon's counters; {} while it is not there."""
+        return self._guard("stats", lambda spaces: self._client.stats()) or {}
+
+    def close(self) -> None:
+        for handle in (self._spaces, self._client, self._model):
+            if handle:
+                handle.close()
+        self._spaces = self._client = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def _require_empty(self) -> None:
+        if len(self.context) != 0:
+            raise ValueError(f"the sequence holds {len(self.context)} tokens: clear it first")
+
+    def _open(self, digest_wait_ms: int) -> api.LlamaSpaces:
+        try:
+            self._model.digest(digest_wait_ms)
+        except api.Error as error:
+            raise NotReady(f"the model's digest is not there: {error}") from error
+        if self._client is None:
+            self._client = api.Client(self._socket, self._deadline_ms)
+        if self._spaces is None:
+            self._spaces = api.LlamaSpaces(
+                self._client,
+                self._model,
+                flash_attention=self.context.flash_attn,
+                k_ggml_type=GGML_TYPES[self.context.type_k],
+                v_ggml_type=GGML_TYPES[self.context.type_v],
+                n_ctx=self.context.n_ctx,
+                page_tokens=PAGE_TOKENS,
+                worst_kl=self.max_kl,
+                salt=self._salt,
+            )
+        return self._spaces
+
+    def _restore(self, spaces: api.LlamaSpaces, tokens) -> int:
+        found = spaces.lookup(tokens, self.max_kl)
+        if found == 0:
+            return 0
+        blob = bytearray(spaces.blob_bytes(found))
+        written, self.last_transfer = spaces.load(tokens[:found], blob, self.max_kl)
+        return self._set(spaces, blob, written)
+
+    def _restore_keys(self, spaces: api.LlamaSpaces, keys: list[bytes]) -> int:
+        pages = len(keys) // self._model.groups
+        blob = bytearray(spaces.blob_bytes(pages * PAGE_TOKENS))
+        written, self.last_transfer = spaces.load_keys(keys, blob, self.max_kl)
+        return self._set(spaces, blob, written)
+
+    def _set(self, spaces: api.LlamaSpaces, blob: bytearray, written: int) -> int:
+        """Gives a blob to llama.cpp, which accepts what it should not: all is checked before."""
+        if written == 0:
+            return 0
+        tokens = self.last_transfer.tokens
+        wanted = spaces.blob_bytes(tokens)
+        magic, sequence = struct.unpack_from("<Ii", blob)
+        if (written, magic, sequence) != (wanted, BLOB_MAGIC, 0) or tokens > self.context.n_ctx:
+            raise LlamaError(
+                f"the blob of {tokens} tokens has {written} bytes, magic {magic:#x}, sequence"
+                f" {sequence}; expected {wanted}, {BLOB_MAGIC:#x}, 0 and at most"
+                f" {self.context.n_ctx} tokens; nothing was restored"
+            )
+        read = self.context.state_set(memoryview(blob)[:written])
+        if read != written or len(self.context) != tokens:
+            held = len(self.context)
+            self.context.clear()
+            raise LlamaError(
+                f"llama.cpp read {read} of {written} bytes and then held {held} tokens of {tokens};"
+                " the sequence was cleared"
+            )
+        return tokens
+
+    def _guard(self, what: str, work, digest_wait_ms: int = 0):
+        """Runs work on the open spaces; on Sluice's failure returns None.
+
+        A daemon that was gone or did not answer in time is not asked again before retry_s is over.
+        """
+        if time.monotonic() < self._quiet_until:
+            return None
+        try:
+            result = work(self._open(digest_wait_ms))
+        except (api.Error, LlamaError, NotReady) as error:
+            self._failed(what, error)
+            return None
+        self.last_error = None
+        return result
+
+    def _failed(self, what: str, error: Exception) -> None:
+        self.last_error = f"{what}: {error}"
+        _log.warning("sluice %s", self.last_error)
+        if isinstance(error, api.Error) and error.status in (api.CONNECTION_LOST, api.TIMED_OUT):
+            self._quiet_until = time.monotonic() + self._retry_s

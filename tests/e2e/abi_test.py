@@ -1,0 +1,81 @@
+"""The ctypes declarations against sluice.h, and what the ABI does with bad arguments."""
+
+import ctypes
+import os
+import re
+import unittest
+
+import harness
+from sluice_kv import api
+
+C_TYPES = {"uint32_t": 4, "uint64_t": 8, "size_t": 8, "const uint8_t*": 8}
+
+
+def header() -> str:
+    path = os.path.join(os.environ["SLUICE_SOURCE"], "src", "client", "sluice.h")
+    with open(path) as file:
+        return re.sub(r"/\*.*?\*/", "", file.read(), flags=re.DOTALL)
+
+
+def struct_fields(name: str) -> list[tuple[str, int]]:
+    body = re.search(r"typedef struct \{([^}]*)\} " + name + ";", header()).group(1)
+    return [(n, C_TYPES[t.strip()]) for t, n in re.findall(r"([\w* ]+?)\s*\b(\w+);", body)]
+
+
+class Abi(unittest.TestCase):
+    def test_structs_have_the_headers_fields(self):
+        for name, struct in (
+            ("sluice_transfer", api.Transfer),
+            ("sluice_llama_options", api._LlamaOptions),
+        ):
+            ours = [(n, ctypes.sizeof(t)) for n, t in struct._fields_]
+            self.assertEqual(ours, struct_fields(name), name)
+
+    def test_every_function_is_declared_with_as_many_arguments(self):
+        found = {}
+        for name, arguments in re.findall(r"SLUICE_API[^;(]*?\b(sluice_\w+)\(([^;]*)\);", header()):
+            found[name] = 0 if arguments.strip() == "void" else arguments.count(",") + 1
+        ours = {name: len(arguments) for name, (_, arguments) in api._SIGNATURES.items()}
+        self.assertEqual(ours, found)
+
+    def test_abi_version_is_the_headers(self):
+        self.assertIn(f"#define SLUICE_ABI_VERSION {api.ABI_VERSION}u", header())
+
+    def test_error_numbers_are_the_headers(self):
+        numbers = dict(re.findall(r"SLUICE_(\w+) = (\d+)", header()))
+        for name in ("INVALID_ARGUMENT", "UNSUPPORTED", "CONNECTION_LOST", "TIMED_OUT"):
+            self.assertEqual(getattr(api, name), int(numbers[name]))
+
+    def test_a_missing_daemon_is_an_error_with_a_sentence(self):
+        with self.assertRaises(api.Error) as caught:
+            api.Client("/nonexistent/sluice.sock", 200)
+        self.assertEqual(caught.exception.name, "connection_lost")
+        self.assertIn("/nonexistent/sluice.sock", str(caught.exception))
+
+    def test_a_missing_model_is_an_error_with_its_path(self):
+        with self.assertRaises(api.Error) as caught:
+            api.Model("/nonexistent/model.gguf")
+        self.assertIn("/nonexistent/model.gguf", str(caught.exception))
+
+    def test_null_arguments_are_refused(self):
+        lib = api.library()
+        self.assertEqual(lib.sluice_model_open(None, None), api.INVALID_ARGUMENT)
+        self.assertEqual(lib.sluice_stats(None, None), api.INVALID_ARGUMENT)
+        self.assertEqual(lib.sluice_llama_lookup(None, None, 0, 0, None), api.INVALID_ARGUMENT)
+        for free in (
+            "sluice_model_free",
+            "sluice_client_free",
+            "sluice_space_free",
+            "sluice_llama_free",
+        ):
+            getattr(lib, free)(None)
+
+    def test_a_damaged_descriptor_is_refused(self):
+        daemon = harness.Daemon()
+        self.addCleanup(daemon.stop)
+        with api.Client(daemon.socket) as client, self.assertRaises(api.Error):
+            api.Space(client, b"\x01\x00\xff\xff\xff\xff")
+
+
+if __name__ == "__main__":
+    unittest.main()
