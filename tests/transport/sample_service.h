@@ -13,6 +13,7 @@
 namespace sluice::transport {
 
 inline constexpr uint32_t kSampleHeaderBytes = 16;
+inline constexpr uint64_t kSamplePageBytesMax = 8 << 20;
 
 class SampleService final : public SessionHandler {
  public:
@@ -127,7 +128,7 @@ class SampleService final : public SessionHandler {
   }
 
   void answer(Session& session, const PutBeginEvent& begin) {
-    if (begin.put.handle != 7) {
+    if (begin.put.handle != 7 || begin.put.page_bytes > kSamplePageBytesMax) {
       session.refuse(begin.info.id, SLUICE_ERR(Errc::no_space, "the store is full"));
     } else if (pages_.contains(begin.put.key)) {
       session.reply(begin.info.id, PutReply{.outcome = PutOutcome::unchanged});
