@@ -72,10 +72,9 @@ class LaneDecoder {
       uint32_t range = table.ranges[symbol];
       state = (range >> 16) * (state >> kDirectProbabilityBits) + slot - (range & 0xffff);
       // Without a branch: a fifth of the lanes draw a word, and nobody foresees which.
-      uint32_t refilled = state << 16 | load_le<uint16_t>(word);
-      bool draws = state < kDirectStateLow;
-      states_[lane] = draws ? refilled : state;
-      word += draws ? 2 : 0;
+      uint32_t draws = state < kDirectStateLow;
+      states_[lane] = state << 16 * draws | (load_le<uint16_t>(word) & (0 - draws));
+      word += 2 * draws;
       symbols[lane] = symbol;
       escapes |= static_cast<uint32_t>(symbol == kEscapeSymbol);
     }

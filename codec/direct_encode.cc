@@ -9,32 +9,43 @@
 namespace sluice::codec {
 namespace {
 
-constexpr uint32_t kBit = 256;                     // costs are in 1/256 bit
+constexpr uint32_t kBit = 128;                     // costs are in 1/128 bit
 constexpr int kHistogramCells = kDirectCells + 2;  // the windows of three neighbouring centres
+
+// Costs are whole numbers in floats: SSE2 multiplies those and no 32-bit integers. Sums are exact
+// and alike on every machine, as the largest, 4096 escapes of 22 bits, stays below 2^24.
+using CostVector [[gnu::vector_size(16)]] = float;
+constexpr size_t kCostVectors = 3;  // 11 shapes, padded
+using CostRow = std::array<CostVector, kCostVectors>;
+
+struct Occurrence {
+  uint32_t symbol;
+  uint32_t count;
+};
 
 struct SymbolRange {
   uint32_t frequency;
   uint32_t below;
 };
 
-// 256 x log2(4096 / frequency), rounded; integer steps, so that every encoder chooses alike.
-uint16_t cost_of(uint32_t frequency) {
+// 128 x log2(4096 / frequency), rounded; integer steps, so that every encoder chooses alike.
+uint32_t cost_of(uint32_t frequency) {
   uint32_t whole = static_cast<uint32_t>(std::bit_width(frequency)) - 1;
   uint64_t mantissa = uint64_t{frequency} << (31 - whole);  // [1, 2) in 1/2^31
   uint32_t log2 = whole;
-  for (int bit = 0; bit < 9; ++bit) {
+  for (int bit = 0; bit < 8; ++bit) {
     mantissa = (mantissa * mantissa) >> 31;
     log2 = 2 * log2 + static_cast<uint32_t>(mantissa >> 32);
     mantissa >>= mantissa >> 32;
   }
-  return static_cast<uint16_t>((2 * kBit * kDirectProbabilityBits - log2 + 1) / 2);
+  return (2 * kBit * kDirectProbabilityBits - log2 + 1) / 2;
 }
 
 // Derived from the ROM once: code ranges, and what each symbol costs under each shape.
 struct EncodeTables {
   std::array<std::array<SymbolRange, kDirectSymbols>, kDirectTables> ranges;
   // [centre's parity][symbol, sign of the value][shape]
-  std::array<std::array<std::array<uint16_t, kDirectShapes>, kDirectSymbols>, 2> costs;
+  std::array<std::array<CostRow, kDirectSymbols>, 2> costs{};
 
   EncodeTables() {
     for (size_t t = 0; t < kDirectTables; ++t) {
@@ -47,14 +58,15 @@ struct EncodeTables {
     for (size_t parity = 0; parity < 2; ++parity) {
       for (size_t symbol = 0; symbol < kDirectSymbols; ++symbol) {
         for (size_t shape = 0; shape < kDirectShapes; ++shape) {
-          costs[parity][symbol][shape] = symbol_cost(parity, symbol, shape);
+          costs[parity][symbol][shape / 4][shape % 4] =
+              static_cast<float>(symbol_cost(parity, symbol, shape));
         }
       }
     }
   }
 
  private:
-  static uint16_t symbol_cost(size_t parity, size_t symbol, size_t shape) {
+  static uint32_t symbol_cost(size_t parity, size_t symbol, size_t shape) {
     DirectModel model = direct_model(static_cast<uint8_t>(shape), static_cast<uint16_t>(parity));
     if (symbol != kDirectEscape && model.flip != 0) {
       symbol = symbol < kDirectCells ? symbol + kDirectCells : symbol - kDirectCells;
@@ -132,23 +144,36 @@ class TagChooser {
   // Weighs all shapes with one centre, whose window begins `shift` cells into the counts.
   void weigh(size_t shift, size_t parity, int drop) {
     const auto& costs = tables_.costs[parity];
-    std::array<uint32_t, kDirectShapes> sums{};
-    uint32_t escapes = shape_.n_tokens;
-    for (size_t symbol = 0; symbol < kDirectEscape; ++symbol) {
-      uint32_t n = counts_[symbol / kDirectCells][symbol % kDirectCells + shift];
-      if (n != 0) {
-        escapes -= n;
-        for (size_t i = 0; i < kDirectShapes; ++i) {
-          sums[i] += n * costs[symbol][i];
-        }
+    // First a list of the symbols that occur, about 20 of 48: a branch on each count is foreseen by
+    // nobody.
+    std::array<Occurrence, kDirectSymbols> occurring;
+    size_t occurring_count = 0;
+    for (size_t sign = 0; sign < 2; ++sign) {
+      for (size_t cell = 0; cell < kDirectCells; ++cell) {
+        uint32_t n = counts_[sign][cell + shift];
+        occurring[occurring_count] = {static_cast<uint32_t>(sign * kDirectCells + cell), n};
+        occurring_count += n != 0;
       }
     }
+    CostRow sums{};
+    uint32_t escapes = shape_.n_tokens;
+    for (size_t i = 0; i < occurring_count; ++i) {
+      escapes -= occurring[i].count;
+      add(sums, costs[occurring[i].symbol], occurring[i].count);
+    }
+    add(sums, costs[kDirectEscape], escapes);
     for (size_t i = 0; i < kDirectShapes; ++i) {
-      uint32_t cost = sums[i] + escapes * (costs[kDirectEscape][i] + escape_bits() * kBit);
+      uint32_t cost = static_cast<uint32_t>(sums[i / 4][i % 4]) + escapes * escape_bits() * kBit;
       if (cost < best_cost_) {
         best_cost_ = cost;
         best_tag_ = static_cast<uint8_t>(drop * kDirectShapes + static_cast<int>(i));
       }
+    }
+  }
+
+  static void add(CostRow& sums, const CostRow& costs, uint32_t count) {
+    for (size_t i = 0; i < kCostVectors; ++i) {
+      sums[i] += costs[i] * static_cast<float>(count);
     }
   }
 
@@ -277,12 +302,13 @@ class LaneEncoder {
   const uint16_t* words() const { return words_; }
 
  private:
-  // Moves a word out of a state that would leave [2^16, 2^32).
+  // Moves a word out of a state that would leave [2^16, 2^32). Without a branch, as in the decoder:
+  // the word is written each time, and counts only if it is moved.
   void put(uint32_t& state, uint32_t limit) {
-    if (state >= limit) {
-      *--words_ = static_cast<uint16_t>(state);
-      state >>= 16;
-    }
+    uint32_t moves = state >= limit;
+    words_[-1] = static_cast<uint16_t>(state);
+    words_ -= moves;
+    state >>= 16 * moves;
   }
 
   std::array<uint32_t, kDirectLanes> states_;
@@ -319,7 +345,8 @@ size_t encode_direct(const DirectShape& shape,
   workspace.bytes.assign(raw_bytes + kDirectSeedBytes, 0);
   pack_raw_bits(shape, values, tags, workspace.bytes.data());
 
-  workspace.words.resize(2 * values.size());  // a symbol and its escape emit one word each, at most
+  // A symbol and its escape emit one word each, at most; one more is written and does not count.
+  workspace.words.resize(2 * values.size() + 1);
   uint16_t* words_end = workspace.words.data() + workspace.words.size();
   LaneEncoder lanes(workspace.bytes.data() + raw_bytes - seed_bytes, words_end);
   for (size_t c = tags.size(); c-- > 0;) {
