@@ -25,7 +25,6 @@ constexpr auto kNames = std::to_array<std::pair<Errc, std::string_view>>({
     {Errc::not_found, "not_found"},
     {Errc::no_space, "no_space"},
     {Errc::damaged, "damaged"},
-    {Errc::not_better, "not_better"},
     {Errc::connection_lost, "connection_lost"},
     {Errc::timed_out, "timed_out"},
     {Errc::protocol_error, "protocol_error"},

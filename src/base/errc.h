@@ -33,7 +33,6 @@ enum class Errc : uint32_t {
   not_found = 60,
   no_space = 61,
   damaged = 62,
-  not_better = 63,
 
   // What the connection did.
   connection_lost = 80,

@@ -1,6 +1,6 @@
 // The commands of `sluice`, one function each. They print to standard output: text for people, or
 // one JSON document where `json` is set. Exit codes: 0 done, 1 the answer is no (damaged, missing),
-// 2 an error, whose sentence goes to standard error (main.cc).
+// 2 an error, whose sentence goes to standard error (sluice_main.cc).
 #pragma once
 
 #include <string>

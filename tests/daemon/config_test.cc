@@ -1,8 +1,8 @@
 #include "src/daemon/config.h"
 
-#include <fstream>
-
 #include <gtest/gtest.h>
+
+#include <fstream>
 
 namespace sluice::daemon {
 namespace {
