@@ -103,8 +103,8 @@ Status add_layers(const std::vector<LayerShape>& layers, ModelManifest& manifest
     }
     groups[static_cast<size_t>(at - shapes.begin())].layers.push_back(static_cast<uint32_t>(layer));
   }
-  std::stable_sort(groups.begin(), groups.end(), [](const KvGroup& a, const KvGroup& b) {
-    return a.attention < b.attention;
+  std::sort(groups.begin(), groups.end(), [](const KvGroup& a, const KvGroup& b) {
+    return std::pair(a.attention, a.layers[0]) < std::pair(b.attention, b.layers[0]);
   });
   return {};
 }
