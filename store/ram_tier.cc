@@ -38,6 +38,15 @@ Reservation::Reservation(Reservation&& other) noexcept
       anchor_(other.anchor_),
       extent_(std::move(other.extent_)) {}
 
+Reservation& Reservation::operator=(Reservation&& other) noexcept {
+  // What this one held ends with `other`.
+  std::swap(tier_, other.tier_);
+  std::swap(tenant_, other.tenant_);
+  std::swap(anchor_, other.anchor_);
+  std::swap(extent_, other.extent_);
+  return *this;
+}
+
 Reservation::~Reservation() {
   if (tier_ != nullptr) {
     tier_->release(*this);

@@ -58,7 +58,7 @@ class RamTier;
 class Reservation {
  public:
   Reservation(Reservation&& other) noexcept;
-  Reservation& operator=(Reservation&&) = delete;
+  Reservation& operator=(Reservation&& other) noexcept;
   ~Reservation();
 
   // Where the record's bytes go, all of them.

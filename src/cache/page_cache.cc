@@ -18,14 +18,14 @@ Error not_found(const Key& key, std::string_view why) {
 
 Status check_groups(std::span<const GroupQuery> groups) {
   for (const GroupQuery& group : groups) {
-    const Space& first = *groups.front().open->space;
-    const Space& space = *group.open->space;
-    if (space.tenant != first.tenant || space.geometry.n_tokens != first.geometry.n_tokens) {
+    uint32_t first = groups.front().open->space->geometry.n_tokens;
+    uint32_t tokens = group.open->space->geometry.n_tokens;
+    if (tokens != first) {
       return SLUICE_ERR(Errc::invalid_argument,
-                        "lookup over groups with pages of {} and {} tokens: a prefix is counted "
-                        "in pages, which must be equal",
-                        first.geometry.n_tokens,
-                        space.geometry.n_tokens);
+                        "lookup over groups whose pages have {} and {} tokens: a common prefix is "
+                        "counted in pages, which must be equally long",
+                        first,
+                        tokens);
     }
   }
   return {};

@@ -110,13 +110,13 @@ class PageCache {
   // An empty cache. Errors: as RamTier::open.
   static Result<std::unique_ptr<PageCache>> open(const PageCacheConfig& config);
 
-  // Opens a space by its descriptor's bytes. Errors: as parse_descriptor; unsupported (pages of
-  // such a space could exceed the limits of one page).
+  // Opens a space by its descriptor's bytes; the same bytes give the same space. Errors: as
+  // parse_descriptor; bad_value, too_large (no page can have such a shape).
   Result<OpenSpace> open_space(uint32_t tenant, ByteSpan descriptor, uint32_t worst_kl);
 
   // How many pages of a prefix every group can serve within max_kl, and what they cost; marks them
-  // used, so that they are there when the reader comes for them. Errors: invalid_argument (groups
-  // of different tenants or page_tokens, no key to count in a group).
+  // used, so that they are there when the reader comes for them. Requires: the groups' spaces are
+  // of one tenant. Errors: invalid_argument (groups whose pages have unequal page_tokens).
   Result<LookupAnswer> lookup(std::span<const GroupQuery> groups, uint32_t max_kl);
 
   // A page's pieces, each checked now. Errors: not_found (no such page, none of this encoding, or

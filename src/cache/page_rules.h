@@ -1,5 +1,5 @@
 // Which pages may be stored, and which replace which. Pure functions, any thread.
-// Spec: codec/FORMAT.md, "Page"; README.md, "Quality".
+// Spec: codec/FORMAT.md, "Page".
 #pragma once
 
 #include <cstdint>

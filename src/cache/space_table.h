@@ -40,7 +40,7 @@ struct OpenSpace {
 class SpaceTable {
  public:
   // The space of a descriptor, the same one for the same bytes. A forgotten space stays usable for
-  // those that hold it. Errors: as parse_descriptor.
+  // those that hold it. Errors: as parse_descriptor; bad_value, too_large (PageGeometry::validate).
   Result<std::shared_ptr<Space>> open(uint32_t tenant, ByteSpan descriptor);
 
   // A sentence for a lookup in `space` that found no page at all: the tenant's nearest space that
