@@ -29,7 +29,7 @@ cmake --build --preset release
 
 step "unit, golden, fuzz, fault and tidy tests, with sanitizers"
 failed=0
-ctest --preset dev -LE 'release|slow' "$@" || failed=1
+ctest --preset dev -LE 'release|e2e|bench|slow' "$@" || failed=1
 step "tests of the release: engines, installed files"
-ctest --preset release -L release -LE slow "$@" || failed=1
+ctest --preset release -L 'release|e2e|bench' -LE slow "$@" || failed=1
 exit "$failed"
