@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# Makes the figures in bench/results again: on an idle machine, about 15 minutes, half of it
+# downloads and captures that the next run reuses.
+#
+#   bench/run.sh [quickstart] [transport] [codec]     all three without arguments
+set -euo pipefail
+
+# shellcheck source=../deploy/setup.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../deploy/setup.sh"
+cd "$SLUICE_REPO"
+results=$SLUICE_REPO/bench/results
+parts=${*:-quickstart transport codec}
+steps_total=$(($(echo "$parts" | wc -w) + 1))
+export SLUICE_HOME PYTHONDONTWRITEBYTECODE=1
+mkdir -p "$results"
+
+step "set-up and release build"
+install_debian "${SLUICE_BUILD_PACKAGES[@]}" "${SLUICE_PYTHON_PACKAGES[@]}" \
+  "${SLUICE_TEST_PACKAGES[@]}"
+install_wheels "${SLUICE_WHEELS[@]}" "${SLUICE_TEST_WHEELS[@]}"
+cmake --preset release >/dev/null
+cmake --build --preset release >&2
+
+for part in $parts; do
+  step "$part"
+  case "$part" in
+    quickstart) deploy/quickstart.sh --json "$results/quickstart.json" ;;
+    transport) build/release/bench/micro/transport_bench --json "$results/transport.json" ;;
+    codec)
+      kv=$SLUICE_HOME/kv
+      [ -f "$kv/gemma_swa.bf16.bin" ] ||
+        "$SLUICE_PYTHON" bench/quality/capture_kv.py --out "$kv" --work "$SLUICE_HOME/models" \
+          gpl smol qwen gemma
+      build/release/bench/micro/codec_bench --kv="$kv/gpl.f16" --kv="$kv/smol.bf16" \
+        --kv="$kv/qwen.bf16" --kv="$kv/gemma_full.bf16" --kv="$kv/gemma_swa.bf16" \
+        --benchmark_out="$results/codec.json" --benchmark_out_format=json ;;
+    *) fail "unknown part $part" ;;
+  esac
+done
+grep -m1 'model name' /proc/cpuinfo | sed 's/.*: //' >"$results/machine.txt"
+printf '%s cores, %s, %s\n' "$(nproc)" "$(g++ -dumpfullversion)" "$(git rev-parse --short HEAD)" \
+  >>"$results/machine.txt"
