@@ -124,7 +124,7 @@ struct GetPageRequest {
 struct GetRequest {
   uint32_t handle = 0;
   uint32_t max_kl = 0;
-  uint32_t first_layer = 0;  // the transformer layers wanted, rounded out to sections;
+  uint32_t first_layer = 0;  // of the page's layers, from 0; rounded out to sections;
   uint32_t layer_count = 0;  // 0 (and first_layer 0): all of them
   std::vector<GetPageRequest> pages{};
 
