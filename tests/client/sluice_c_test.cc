@@ -96,9 +96,10 @@ TEST_F(AbiTest, NullArgumentsAreNamed) {
   uint8_t byte = 0;
   sluice_llama_options options{};
   sluice_llama* llama = nullptr;
-  EXPECT_EQ(sluice_space_open(nullptr, &byte, 1, 0, &space_), SLUICE_INVALID_ARGUMENT);
+  sluice_space* space = nullptr;
+  EXPECT_EQ(sluice_space_open(nullptr, &byte, 1, 0, &space), SLUICE_INVALID_ARGUMENT);
   EXPECT_NE(std::string(sluice_last_error()).find("argument 'client' is NULL"), std::string::npos);
-  EXPECT_EQ(sluice_space_open(client_, nullptr, 0, 0, &space_), SLUICE_INVALID_ARGUMENT);
+  EXPECT_EQ(sluice_space_open(client_, nullptr, 0, 0, &space), SLUICE_INVALID_ARGUMENT);
   EXPECT_EQ(sluice_space_open(client_, &byte, 1, 0, nullptr), SLUICE_INVALID_ARGUMENT);
   EXPECT_EQ(sluice_connect(nullptr, 1, nullptr), SLUICE_INVALID_ARGUMENT);
   EXPECT_EQ(sluice_model_open(nullptr, nullptr), SLUICE_INVALID_ARGUMENT);

@@ -239,6 +239,13 @@ class LyingDaemonTest : public SpaceTest {
     };
   }
 
+  // The liar goes before the daemon that calls it.
+  void TearDown() override {
+    space_.reset();
+    client_.reset();
+    daemon_.stop();
+  }
+
   void expect_refused() {
     Pages out(space_->page_bytes());
     Transfer got;
