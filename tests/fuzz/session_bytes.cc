@@ -11,7 +11,8 @@ namespace {
 // The next frame of the input, its header made to fit the payload that is there.
 Bytes next_frame(ByteSpan& input, bool seal) {
   if (!seal || input.size() < kFrameHeaderBytes) {
-    return Bytes(std::exchange(input, {}).begin(), input.end());
+    ByteSpan rest = std::exchange(input, {});
+    return Bytes(rest.begin(), rest.end());
   }
   Bytes out(input.begin(), input.begin() + kFrameHeaderBytes);
   input = input.subspan(kFrameHeaderBytes);
