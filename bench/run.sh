@@ -40,3 +40,4 @@ done
 grep -m1 'model name' /proc/cpuinfo | sed 's/.*: //' >"$results/machine.txt"
 printf '%s cores, %s, %s\n' "$(nproc)" "$(g++ -dumpfullversion)" "$(git rev-parse --short HEAD)" \
   >>"$results/machine.txt"
+python3 bench/check_bars.py

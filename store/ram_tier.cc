@@ -219,7 +219,7 @@ Error RamTier::no_space(uint32_t tenant, uint64_t bytes) const {
 std::unique_ptr<Extent> RamTier::make_room(Tenant& tenant, uint64_t bytes) {
   uint64_t need = charge_bytes(bytes);
   while (tenant.charged_bytes + need > config_.tenant_bytes_max) {
-    if (!evict_one_of(tenant)) {
+    if (!fits_beside_readers(need) || !evict_one_of(tenant)) {
       return nullptr;
     }
   }
@@ -229,10 +229,15 @@ std::unique_ptr<Extent> RamTier::make_room(Tenant& tenant, uint64_t bytes) {
         return extent;
       }
     }
-    if (!evict_one()) {
+    if (!fits_beside_readers(need) || !evict_one()) {
       return nullptr;
     }
   }
+}
+
+bool RamTier::fits_beside_readers(uint64_t need) const {
+  const RamTierStats now = stats();
+  return now.held_bytes + now.reserved_bytes + need <= config_.capacity_bytes;
 }
 
 bool RamTier::evict_one_of(Tenant& tenant) {

@@ -161,6 +161,9 @@ class RamTier {
 
   Error no_space(uint32_t tenant, uint64_t bytes) const;
   std::unique_ptr<Extent> make_room(Tenant& tenant, uint64_t bytes);
+  // What readers hold and puts reserved stays taken however much is evicted: a put that cannot fit
+  // beside them must not empty the tier first.
+  bool fits_beside_readers(uint64_t need) const;
   bool evict_one_of(Tenant& tenant);
   bool evict_one();
   void evict(Tenant& tenant, const Victim& victim);

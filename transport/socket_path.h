@@ -6,7 +6,7 @@
 
 namespace sluice::transport {
 
-// The system service's socket (deploy/sluiced.service owns /run/sluice).
+// The socket of a daemon that runs outside any user's session.
 inline constexpr const char* kServiceSocket = "/run/sluice/sluice.sock";
 
 // $XDG_RUNTIME_DIR/sluice.sock, or "" outside a user session.

@@ -310,8 +310,7 @@ class LlamaSpaces(_Handle):
 
     def load_keys(self, keys: list[bytes], blob, max_kl: int = KL_EXACT) -> tuple[int, Transfer]:
         """The same for explicit keys, [group][page]: they are not checked to belong together."""
-        pages = len(keys) // self._groups
-        return self._load("sluice_llama_load_keys", b"".join(keys), pages, max_kl, blob)
+        return self._load("sluice_llama_load_keys", b"".join(keys), len(keys), max_kl, blob)
 
     def _load(self, name: str, what, count: int, max_kl: int, blob) -> tuple[int, Transfer]:
         moved, written = Transfer(), _SIZE()

@@ -156,6 +156,7 @@ def compare(job: Job) -> dict:
     return {
         "tokens": len(job.document),
         "tokens_reused": reused,
+        "split": job.split,
         "ttft_cold_s": statistics.median(run["ttft_s"] for run in cold),
         "ttft_warm_s": statistics.median(run["ttft_s"] for run in warm),
         "ttft_cold_all_s": [run["ttft_s"] for run in cold],

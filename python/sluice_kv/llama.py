@@ -7,8 +7,9 @@
 
 A failure on Sluice's side never reaches the engine: restore() then answers 0 with an empty
 sequence, store() answers None, `last_error` says why, and a daemon that does not answer is left
-alone for `retry_s`. What the caller does wrong (a sequence that is not empty) raises ValueError.
-Used by the thread that uses the context.
+alone for `retry_s`, and twice as long after each further failure, up to five minutes. store()
+encodes and sends in the caller's time. What the caller does wrong (a sequence that is not empty)
+raises ValueError. Used by the thread that uses the context.
 """
 
 import logging
@@ -20,6 +21,7 @@ from sluice_kv.llama_api import GGML_TYPES, Context, LlamaError, Model
 
 PAGE_TOKENS = 64
 BLOB_MAGIC = 0xAF143CD8
+RETRY_MAX_S = 300.0
 
 _log = logging.getLogger("sluice_kv")
 
@@ -45,7 +47,7 @@ class Connector:
         self.context, self.max_kl = context, max_kl
         self.last_error: str | None = None
         self.last_transfer: api.Transfer | None = None
-        self._model = api.Model(model.path)
+        self._path, self._model = model.path, None
         self._socket, self._deadline_ms, self._retry_s, self._salt = (
             socket,
             deadline_ms,
@@ -54,7 +56,7 @@ class Connector:
         )
         self._client: api.Client | None = None
         self._spaces: api.LlamaSpaces | None = None
-        self._quiet_until = 0.0
+        self._quiet_until, self._failures = 0.0, 0
 
     def wait_ready(self, timeout_s: float = 60.0) -> bool:
         """Waits for the model's digest and opens the spaces; until then Sluice is off."""
@@ -119,6 +121,8 @@ class Connector:
             raise ValueError(f"the sequence holds {len(self.context)} tokens: clear it first")
 
     def _open(self, digest_wait_ms: int) -> api.LlamaSpaces:
+        if self._model is None:
+            self._model = api.Model(self._path)
         try:
             self._model.digest(digest_wait_ms)
         except api.Error as error:
@@ -185,14 +189,16 @@ class Connector:
             return None
         try:
             result = work(self._open(digest_wait_ms))
-        except (api.Error, LlamaError, NotReady) as error:
+        except (api.Error, LlamaError, NotReady, OSError) as error:
             self._failed(what, error)
             return None
-        self.last_error = None
+        self.last_error, self._failures = None, 0
         return result
 
     def _failed(self, what: str, error: Exception) -> None:
         self.last_error = f"{what}: {error}"
         _log.warning("sluice %s", self.last_error)
         if isinstance(error, api.Error) and error.status in (api.CONNECTION_LOST, api.TIMED_OUT):
-            self._quiet_until = time.monotonic() + self._retry_s
+            # Doubled each time: a daemon that hangs must not cost a deadline again and again.
+            pause = min(self._retry_s * 2**self._failures, RETRY_MAX_S)
+            self._quiet_until, self._failures = time.monotonic() + pause, self._failures + 1

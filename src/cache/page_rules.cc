@@ -63,6 +63,12 @@ Status check_page(const codec::PageHeader& header,
                       to_hex(header.page_key));
   }
   SLUICE_CHECK(check_geometry(header.geometry, open.space->geometry));
+  if (header.first_position % header.geometry.n_tokens != 0) {
+    return SLUICE_ERR(Errc::bad_value,
+                      "page begins at position {}, no multiple of its {} tokens: no prefix has it",
+                      header.first_position,
+                      header.geometry.n_tokens);
+  }
   if (header.provenance_kl < open.worst_kl) {
     return SLUICE_ERR(Errc::bad_value,
                       "page stamps provenance {} micro-nats, better than the {} that its client "

@@ -27,7 +27,6 @@ struct sluice_client {
 
 struct sluice_space {
   std::unique_ptr<sluice::client::Space> space;
-  sluice_client* client;
 };
 
 struct sluice_llama {

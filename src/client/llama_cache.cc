@@ -6,8 +6,8 @@
 namespace sluice::client {
 namespace {
 
-// Each round ends with fewer pages than the one before: a page that was damaged or evicted in
-// between shortens the prefix. A store that loses pages faster than that is not worth more time.
+// Each round asks for fewer pages than the one before: a page that was missing or refused shortens
+// the prefix. A store that loses pages faster than that is not worth more time.
 constexpr int kLoadRoundsMax = 3;
 
 Descriptor describe(const KvGroup& group,
@@ -140,11 +140,11 @@ Status LlamaCache::store_group(size_t group,
   return spaces_[group]->put(chain, anchors, load, out);
 }
 
-Result<bool> LlamaCache::fill(std::span<const Hash32> keys,
-                              uint32_t n_pages,
-                              uint32_t max_kl,
-                              MutByteSpan blob,
-                              Transfer& out) {
+Result<uint32_t> LlamaCache::fill(std::span<const Hash32> keys,
+                                  uint32_t n_pages,
+                                  uint32_t max_kl,
+                                  MutByteSpan blob,
+                                  Transfer& out) {
   // Decodes into one page of scratch, which stays in the CPU's cache, and scatters from there.
   struct Scatter final : PageTarget {
     MutByteSpan tensors(uint32_t) override { return page; }
@@ -183,10 +183,10 @@ Result<bool> LlamaCache::fill(std::span<const Hash32> keys,
                       .first_page = needed.first};
     SLUICE_TRY(size_t whole, spaces_[g]->get(chain, max_kl, scatter, out));
     if (whole < needed.count) {
-      return false;
+      return needed.first + static_cast<uint32_t>(whole);
     }
   }
-  return true;
+  return n_pages;
 }
 
 Result<uint32_t> LlamaCache::load(std::span<const uint32_t> tokens,
@@ -196,13 +196,12 @@ Result<uint32_t> LlamaCache::load(std::span<const uint32_t> tokens,
   std::vector<Hash32> all = keys(tokens);
   for (int round = 0; round < kLoadRoundsMax && !all.empty(); ++round) {
     SLUICE_TRY(uint32_t n_pages, ask(all, max_kl));
-    if (n_pages == 0) {
-      return 0u;
-    }
-    SLUICE_TRY(bool whole, fill(all, n_pages, max_kl, blob, out));
-    if (whole) {
+    SLUICE_TRY(uint32_t whole, fill(all, n_pages, max_kl, blob, out));
+    if (whole == n_pages) {
       return n_pages * page_tokens_;
     }
+    // The daemon may find whole what this client refused, so it is not asked for that page again.
+    all = keys(tokens.first(size_t{whole} * page_tokens_));
   }
   return 0u;
 }
@@ -218,8 +217,8 @@ Result<uint32_t> LlamaCache::load_keys(std::span<const Hash32> keys,
                       spaces_.size());
   }
   const auto n_pages = static_cast<uint32_t>(keys.size() / spaces_.size());
-  SLUICE_TRY(bool whole, fill(keys, n_pages, max_kl, blob, out));
-  return whole ? n_pages * page_tokens_ : 0u;
+  SLUICE_TRY(uint32_t whole, fill(keys, n_pages, max_kl, blob, out));
+  return whole == n_pages ? n_pages * page_tokens_ : 0u;
 }
 
 }  // namespace sluice::client

@@ -72,7 +72,7 @@ class LlamaCache {
 
   // Pages that every group can serve.
   Result<uint32_t> ask(std::span<const Hash32> keys, uint32_t max_kl);
-  // The first key of a group in keys[group][page].
+  // One group's keys out of keys[group][page].
   std::span<const Hash32> group_keys(std::span<const Hash32> keys, size_t group) const;
   Status store_group(size_t group,
                      std::span<const Hash32> keys,
@@ -80,12 +80,13 @@ class LlamaCache {
                      const LlamaState& state,
                      ByteSpan blob,
                      Transfer& out);
-  // Fills `blob` with n_pages pages; false where one was missing or damaged.
-  Result<bool> fill(std::span<const Hash32> keys,
-                    uint32_t n_pages,
-                    uint32_t max_kl,
-                    MutByteSpan blob,
-                    Transfer& out);
+  // Fills `blob` with n_pages pages. Returns n_pages, or the index of a page that was missing or
+  // damaged: no longer prefix can be restored.
+  Result<uint32_t> fill(std::span<const Hash32> keys,
+                        uint32_t n_pages,
+                        uint32_t max_kl,
+                        MutByteSpan blob,
+                        Transfer& out);
 
   Client& client_;
   LlamaLayout layout_;

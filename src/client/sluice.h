@@ -1,14 +1,16 @@
 /* sluice.h: the C ABI of libsluice, for engines and bindings.
  *
- * Every function that can fail returns SLUICE_OK (0) or an error number (src/base/errc.h, also the
- * wire status); sluice_last_error() then has the sentence for people: what, where, expected and
- * got, what to do. No function aborts the process on bad arguments, and none throws.
+ * Every function that can fail returns SLUICE_OK (0) or an error number; sluice_last_error() then
+ * has the sentence for people: what, where, expected and got, what to do. No function aborts the
+ * process on bad arguments, and none throws.
  *
  * Threads: objects of different clients are independent; one client and all that was opened on it
  * are used by one thread at a time. sluice_last_error() is per thread.
  * Memory: the caller owns every buffer it passes in; the library keeps no pointer after it returns.
- * Deadlines: no call blocks longer than the client's deadline plus the time to encode or decode.
- * After connection_lost or timed_out the client reconnects by itself at the next call. */
+ * Deadlines: the client's deadline bounds each request to the daemon, and a call ends with the
+ * first request that misses it, so a daemon that is gone or hangs costs one deadline. A call that
+ * moves many pages makes many requests. After connection_lost or timed_out the client connects
+ * again by itself at the next call. */
 #ifndef SLUICE_H_
 #define SLUICE_H_
 
@@ -30,20 +32,31 @@ extern "C" {
 #define SLUICE_API
 #endif
 
-/* The numbers of src/base/errc.h that a caller may want to tell apart. */
+/* Every error number. They are the wire status too, and never reused. */
 enum {
   SLUICE_OK = 0,
   SLUICE_INVALID_ARGUMENT = 1,
   SLUICE_UNSUPPORTED = 2,
   SLUICE_TOO_LARGE = 3,
   SLUICE_OUTPUT_TOO_SMALL = 4,
+  SLUICE_TRUNCATED = 20,
+  SLUICE_BAD_MAGIC = 21,
+  SLUICE_BAD_VERSION = 22,
+  SLUICE_RESERVED_SET = 23,
+  SLUICE_BAD_CHECKSUM = 24,
+  SLUICE_BAD_VALUE = 25,
   SLUICE_IDENTITY_MISMATCH = 40,
+  SLUICE_UNKNOWN_HANDLE = 41,
   SLUICE_LAYOUT_MISMATCH = 42,
   SLUICE_NOT_FOUND = 60,
   SLUICE_NO_SPACE = 61,
   SLUICE_DAMAGED = 62,
   SLUICE_CONNECTION_LOST = 80,
-  SLUICE_TIMED_OUT = 81
+  SLUICE_TIMED_OUT = 81,
+  SLUICE_PROTOCOL_ERROR = 82,
+  SLUICE_OVERLOADED = 83,
+  SLUICE_DRAINING = 84,
+  SLUICE_IO_ERROR = 100
 };
 
 typedef struct sluice_model sluice_model;
@@ -79,10 +92,10 @@ SLUICE_API const char* sluice_model_json(const sluice_model* model);
 
 /* ---- Client: one connection to sluiced ------------------------------------------------------ */
 
-/* Connects and says HELLO. `address`: a unix socket path, or NULL for $SLUICE_SOCKET,
- * $XDG_RUNTIME_DIR/sluice.sock, /run/sluice/sluice.sock, the first that exists. deadline_ms bounds
- * each request. Errors: connection_lost, timed_out, protocol_error, bad_version, identity_mismatch
- * (the key chain's self-test differs), draining. */
+/* Connects and says HELLO. `address`: a unix socket path, or NULL for $SLUICE_SOCKET where it is
+ * set, else $XDG_RUNTIME_DIR/sluice.sock where it exists, else /run/sluice/sluice.sock. deadline_ms
+ * bounds each request. Errors: connection_lost, timed_out, protocol_error, bad_version,
+ * identity_mismatch (the key chain's self-test differs), draining. */
 SLUICE_API int sluice_connect(const char* address, uint32_t deadline_ms, sluice_client** out);
 /* Closes and frees. NULL is allowed; spaces and connectors of the client must be freed before. */
 SLUICE_API void sluice_client_free(sluice_client* client);
@@ -164,7 +177,9 @@ typedef struct {
   const uint8_t* lora_digest; /* 32 bytes, or NULL for none */
 } sluice_llama_options;
 
-/* Opens the spaces of a llama.cpp context: one a KV group of the model.
+/* Opens the spaces of a llama.cpp context: one a KV group of the model. The context must take RoPE
+ * from the model: rope_freq_base, rope_freq_scale, rope_scaling_type and yarn_* at their defaults,
+ * since neither these options nor the state blob can say otherwise.
  * Errors: timed_out (the model's digest is not there yet), unsupported (layout, named),
  * as sluice_space_open. */
 SLUICE_API int sluice_llama_open(sluice_client* client,

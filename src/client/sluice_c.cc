@@ -14,6 +14,17 @@ static_assert(SLUICE_INVALID_ARGUMENT == static_cast<int>(sluice::Errc::invalid_
 static_assert(SLUICE_UNSUPPORTED == static_cast<int>(sluice::Errc::unsupported));
 static_assert(SLUICE_TOO_LARGE == static_cast<int>(sluice::Errc::too_large));
 static_assert(SLUICE_OUTPUT_TOO_SMALL == static_cast<int>(sluice::Errc::output_too_small));
+static_assert(SLUICE_TRUNCATED == static_cast<int>(sluice::Errc::truncated));
+static_assert(SLUICE_BAD_MAGIC == static_cast<int>(sluice::Errc::bad_magic));
+static_assert(SLUICE_BAD_VERSION == static_cast<int>(sluice::Errc::bad_version));
+static_assert(SLUICE_RESERVED_SET == static_cast<int>(sluice::Errc::reserved_set));
+static_assert(SLUICE_BAD_CHECKSUM == static_cast<int>(sluice::Errc::bad_checksum));
+static_assert(SLUICE_BAD_VALUE == static_cast<int>(sluice::Errc::bad_value));
+static_assert(SLUICE_UNKNOWN_HANDLE == static_cast<int>(sluice::Errc::unknown_handle));
+static_assert(SLUICE_PROTOCOL_ERROR == static_cast<int>(sluice::Errc::protocol_error));
+static_assert(SLUICE_OVERLOADED == static_cast<int>(sluice::Errc::overloaded));
+static_assert(SLUICE_DRAINING == static_cast<int>(sluice::Errc::draining));
+static_assert(SLUICE_IO_ERROR == static_cast<int>(sluice::Errc::io_error));
 static_assert(SLUICE_IDENTITY_MISMATCH == static_cast<int>(sluice::Errc::identity_mismatch));
 static_assert(SLUICE_LAYOUT_MISMATCH == static_cast<int>(sluice::Errc::layout_mismatch));
 static_assert(SLUICE_NOT_FOUND == static_cast<int>(sluice::Errc::not_found));

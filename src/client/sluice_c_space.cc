@@ -63,7 +63,7 @@ int sluice_space_open(sluice_client* client,
     SLUICE_TRY(auto space,
                sluice::client::Space::open(
                    *client->client, ByteSpan(descriptor, descriptor_bytes), worst_kl));
-    *out = new sluice_space{std::move(space), client};
+    *out = new sluice_space{std::move(space)};
     return {};
   });
 }

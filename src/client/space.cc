@@ -157,6 +157,7 @@ class Space::Receiver final : public transport::PageSink {
   MutByteSpan page_begins(const transport::PageMeta& meta) override {
     // Pages may come in any order by the protocol; this client takes the prefix only.
     bool wanted = !stopped_ && meta.page_index == whole_;
+    encoding_id_ = meta.encoding_id;
     if (!wanted || meta.page_bytes() > space_.encoded_.size()) {
       stop(meta.page_index, wanted);
       return {};
@@ -172,7 +173,6 @@ class Space::Receiver final : public transport::PageSink {
     Status checked = decode(meta, tensors);
     if (checked.has_error()) {
       stop(meta.page_index, true);
-      encoding_id_ = meta.encoding_id;
       return;
     }
     result_ = target_.done(page_index());

@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "src/base/units.h"
+#include "store/ram_tier.h"
 
 namespace sluice::daemon {
 namespace {
@@ -124,7 +125,7 @@ Status Config::validate() const {
   SLUICE_CHECK(
       in_range<uint64_t>("listen.drain (milliseconds)", drain_ms, 100, 600'000, "100ms..10min"));
   SLUICE_CHECK(in_range<uint64_t>(
-      "ram.capacity (bytes)", ram_bytes, 16ull << 20, 1ull << 50, "16MiB..1024TiB"));
+      "ram.capacity (bytes)", ram_bytes, 16ull << 20, store::kRamCapacityBytesMax, "16MiB..16TiB"));
   if (std::find(kLogLevels.begin(), kLogLevels.end(), log_level) == kLogLevels.end()) {
     return SLUICE_ERR(
         Errc::bad_config, "log.level: '{}' is none of {}", log_level, fmt::join(kLogLevels, ", "));

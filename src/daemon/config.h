@@ -15,7 +15,7 @@ struct Config {
   uint32_t connections_max = 256;  // 1..65536
   uint64_t drain_ms = 10'000;      // 100ms..10min: how long SIGTERM waits for requests in flight
   // [ram]
-  uint64_t ram_bytes = 1ull << 30;  // 16MiB..1PiB
+  uint64_t ram_bytes = 1ull << 30;  // 16MiB..16TiB
   // [log]
   std::string log_level = "info";  // trace, debug, info, warn, error
 

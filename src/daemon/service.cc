@@ -1,5 +1,6 @@
 #include "src/daemon/service.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 #include <vector>
@@ -36,6 +37,8 @@ transport::LookupReply to_wire(cache::LookupAnswer answer) {
   transport::LookupReply reply;
   reply.common_pages = answer.common_pages;
   reply.miss_reason = std::move(answer.miss_reason);
+  // Layer and factor lists can be long; a miss must not become an error for it.
+  reply.miss_reason.resize(std::min<size_t>(reply.miss_reason.size(), transport::kTextBytesMax));
   for (const cache::GroupAnswer& group : answer.groups) {
     transport::LookupGroupReply& out = reply.groups.emplace_back();
     out.hit_pages = group.hit_pages;
@@ -52,7 +55,6 @@ transport::LookupReply to_wire(cache::LookupAnswer answer) {
 void Service::on_open(transport::Session& session, const transport::PeerCredentials& peer) {
   Connection& connection = connections_[&session];
   connection.number = ++opened_;
-  connection.peer = peer;
   log_.info("connection={} event=open pid={} uid={} gid={}",
             connection.number,
             peer.pid,
@@ -157,6 +159,8 @@ void Service::on(transport::Session& session,
                  transport::GetPageEvent& event) {
   Result<const cache::OpenSpace*> open = connection.handles.find(event.get->handle);
   if (open.has_error()) {
+    log_.warn(
+        "connection={} event=refused error=\"{}\"", connection.number, open.error().to_string());
     session.refuse(event.info.id, open.error());
     return;
   }

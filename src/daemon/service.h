@@ -27,7 +27,6 @@ class Service final : public transport::SessionHandler {
  private:
   struct Connection {
     uint64_t number = 0;  // in log lines
-    transport::PeerCredentials peer;
     cache::HandleTable handles;
     std::map<transport::RequestId, cache::PendingPut> puts;
   };

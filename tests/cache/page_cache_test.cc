@@ -245,6 +245,12 @@ TEST_F(PageCacheTest, RefusesAPageThatItsSpaceDoesNotHoldNamingWhatDiffers) {
   }
 }
 
+TEST_F(PageCacheTest, RefusesAPageThatNoPrefixHas) {
+  OpenSpace space = open(sample_descriptor());
+  Bytes page = make_page(space.space->geometry, page_key_of(1), {.first_position = 33});
+  EXPECT_EQ(put(space, page_key_of(1), page).error().code, Errc::bad_value);
+}
+
 TEST_F(PageCacheTest, RefusesBetterProvenanceThanTheClientDeclared) {
   OpenSpace space = open(sample_descriptor(), 300);
   Bytes better = make_page(space.space->geometry, page_key_of(1), {.provenance_kl = 299});

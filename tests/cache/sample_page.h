@@ -39,6 +39,7 @@ struct PageOptions {
   codec::Encoding encoding = codec::Encoding::direct;
   uint32_t provenance_kl = 0;
   uint64_t seed = 1;
+  uint64_t first_position = 0;
 };
 
 // A whole page of `geometry` under `key`, f16 values near 1 that `direct` shrinks.
@@ -53,7 +54,7 @@ inline Bytes make_page(const PageGeometry& geometry, const Hash32& key, PageOpti
   Result<size_t> bytes = codec::encode_page({.page_key = key,
                                              .encoding = options.encoding,
                                              .provenance_kl = options.provenance_kl,
-                                             .first_position = 0,
+                                             .first_position = options.first_position,
                                              .geometry = geometry},
                                             tensors,
                                             page,

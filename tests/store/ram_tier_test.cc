@@ -241,7 +241,9 @@ TEST(RamTier, WhatReadersHoldCountsUntilTheyLetGo) {
   put_new(*tier, 2);
   std::vector<PageRef> held = {*tier->read(0, key_of(1)), *tier->read(0, key_of(2))};
   EXPECT_EQ(tier->reserve(0, kNoAnchor, 2048).error().code, Errc::no_space);
-  EXPECT_EQ(tier->stats().held_bytes, 1280u);
+  // Evicting the first freed nothing, so the second stays.
+  EXPECT_EQ(tier->stats().held_bytes, 640u);
+  EXPECT_EQ(tier->stats().records, 1u);
   held.clear();
   EXPECT_EQ(tier->stats().held_bytes, 0u);
   EXPECT_TRUE(tier->reserve(0, kNoAnchor, 2048).has_value());

@@ -1,0 +1,51 @@
+#!/usr/bin/env python3
+"""Compares the kept results with the bars that they must reach; exits 1 where one is missed.
+
+    bench/check_bars.py     reads bench/results, prints a line for each bar
+"""
+
+import json
+import pathlib
+import sys
+
+RESULTS = pathlib.Path(__file__).parent / "results"
+# Bits an element of `direct`, by pages.
+BITS_MAX = {
+    "gpl_f16": 13.6,
+    "smol_bf16": 10.6,
+    "qwen_bf16": 10.6,
+    "gemma_full_bf16": 10.95,
+    "gemma_swa_bf16": 10.95,
+}
+WARM_TO_COLD_MAX = 1 / 8
+GET_TO_RAW_MIN = 0.5
+
+
+def load(name: str) -> dict:
+    return json.loads((RESULTS / name).read_text())
+
+
+def bars():
+    """Yields what is measured, the figure, its bar, and whether it is reached."""
+    for bench in load("codec.json")["benchmarks"]:
+        kind, _, pages = bench["name"].partition("/")
+        if kind == "direct_encode":
+            bits, bar = bench["bits_per_element"], BITS_MAX[pages]
+            yield f"direct, bits/element, {pages}", bits, bar, bits <= bar
+    for row in load("quickstart.json")["rows"]:
+        ratio = row["ttft_warm_s"] / row["ttft_cold_s"]
+        yield "warm TTFT to cold", ratio, WARM_TO_COLD_MAX, ratio <= WARM_TO_COLD_MAX
+    ratio = load("transport.json")["get_to_raw"]
+    yield "GET to raw socket", ratio, GET_TO_RAW_MIN, ratio >= GET_TO_RAW_MIN
+
+
+def main() -> int:
+    missed = 0
+    for what, figure, bar, reached in bars():
+        missed += not reached
+        print(f"{what:<40} {figure:8.3f}  bar {bar:.3f}  {'reached' if reached else 'MISSED'}")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
