@@ -175,7 +175,7 @@ class RamTier {
 
   RamTierConfig config_;
   std::shared_ptr<Arena> arena_;
-  std::map<uint32_t, Tenant> tenants_;  // as many as the configuration names
+  std::map<uint32_t, Tenant> tenants_;  // few: those that authenticate
   uint64_t now_ = 0;                    // rises with each use
   uint64_t overhead_bytes_ = 0;         // of records and reservations
   RamTierStats stats_;                  // counters, and gauges that are kept as they change

@@ -2,8 +2,8 @@
 //
 // Not its bytes (arena.h) and not what they mean: a page's header is opaque here, its tensors more
 // so. A record is a header, which encoding_id is the hash of, and sections behind it, each with a
-// checksum of its own. A descriptor is a record too: key = space_id, no anchor, the descriptor's
-// bytes as the header, no sections. Pure values, any thread.
+// checksum of its own. In a tier that outlives the process a descriptor is a record too: key =
+// space_id, no anchor, the descriptor's bytes as the header, no sections. Pure values, any thread.
 #pragma once
 
 #include <array>

@@ -6,9 +6,8 @@
 
 namespace sluice {
 
-inline constexpr uint64_t kPageBytesMax = 256ull << 20;  // header and sections of one stored page
-inline constexpr uint32_t kPageHeaderBytesMax =
-    1u << 20;  // enough for 10^4 layers at one section each
+inline constexpr uint64_t kPageBytesMax = 256ull << 20;    // header and sections of one stored page
+inline constexpr uint32_t kPageHeaderBytesMax = 1u << 20;  // 65,000 sections of 16 bytes
 inline constexpr uint32_t kFramePayloadBytesMax = 1u << 20;
 inline constexpr uint32_t kDescriptorBytesMax = 64u << 10;
 inline constexpr uint32_t kLayersMax = 4096;      // transformer layers of one group
