@@ -6,8 +6,9 @@
 namespace sluice::client {
 namespace {
 
-// Each round asks for fewer pages than the one before: a page that was missing or refused shortens
-// the prefix. A store that loses pages faster than that is not worth more time.
+// A page that was damaged on its way is whole the second time. One that is refused twice is left
+// out of the last round: the daemon may find whole what this client refuses. A store that loses
+// pages faster than that is not worth more time.
 constexpr int kLoadRoundsMax = 3;
 
 Descriptor describe(const KvGroup& group,
@@ -200,8 +201,9 @@ Result<uint32_t> LlamaCache::load(std::span<const uint32_t> tokens,
     if (whole == n_pages) {
       return n_pages * page_tokens_;
     }
-    // The daemon may find whole what this client refused, so it is not asked for that page again.
-    all = keys(tokens.first(size_t{whole} * page_tokens_));
+    if (round == kLoadRoundsMax - 2) {
+      all = keys(tokens.first(size_t{whole} * page_tokens_));
+    }
   }
   return 0u;
 }

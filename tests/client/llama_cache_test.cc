@@ -188,6 +188,29 @@ TEST_P(LlamaCacheTest, MissingPageShortensThePrefix) {
   EXPECT_EQ(*cache->load(all, 0, out, moved), 3 * kPage);
 }
 
+TEST_P(LlamaCacheTest, PageThatReadersRefuseCostsOnlyWhatIsBehindIt) {
+  auto cache = open(true);
+  Transfer moved;
+  const Bytes first = random_blob(layout(true), kPage, 9);
+  ASSERT_TRUE(cache->store(tokens(kPage), first, moved).has_value());
+  // Whole and under the right key, but at another position: the daemon cannot tell.
+  Space& space = cache->space(0);
+  const std::vector<Hash32> keys = space.keys(tokens(2 * kPage));
+  const Bytes tensors(space.page_bytes());
+  auto load = [&](uint32_t) -> Result<ByteSpan> { return ByteSpan(tensors); };
+  ASSERT_TRUE(
+      space.put({.keys = {&keys[1], 1}, .first_page = 5}, {&keys[0], 1}, load, moved).has_value());
+  const Bytes both = random_blob(layout(true), 2 * kPage, 9);
+  ASSERT_TRUE(cache->store(tokens(2 * kPage), both, moved).has_value());
+  ASSERT_EQ(*cache->lookup(tokens(2 * kPage), 0), 2 * kPage);
+  Bytes out(cache->blob_bytes(2 * kPage));
+  Transfer loaded;
+  EXPECT_EQ(*cache->load(tokens(2 * kPage), 0, out, loaded), kPage);
+  EXPECT_EQ(loaded.pages_damaged, 2u);
+  out.resize(first.size());
+  EXPECT_EQ(out, first);
+}
+
 TEST_P(LlamaCacheTest, ExplicitKeysRestoreWhatTheyNameOrNothing) {
   const uint32_t n_tokens = 2 * kPage;
   auto cache = open(true);
