@@ -32,9 +32,14 @@ class OutputQueue {
 
   uint64_t bytes() const { return bytes_; }
 
+  // Bytes that count towards a credit: small frames take more memory than they send.
+  uint64_t charged_bytes() const { return bytes_ + frames_.size() * kFrameOverheadBytes; }
+
   bool empty() const { return frames_.empty(); }
 
  private:
+  static constexpr uint64_t kFrameOverheadBytes = 512;
+
   struct Frame {
     FrameBytes header{};
     Bytes message;                 // the payload, or

@@ -22,7 +22,8 @@ bool Session::may_receive() const {
     return put_.state != PutState::undecided;
   }
   return !draining_ && !hello_waits_ && requests_.size() < limits_.requests_in_flight_max &&
-         request_bytes_ < limits_.request_credit_bytes && output_.bytes() < reply_credit_bytes_;
+         request_bytes_ < limits_.request_credit_bytes &&
+         output_.charged_bytes() < reply_credit_bytes_;
 }
 
 MutByteSpan Session::receive_buffer() {
@@ -296,7 +297,7 @@ std::optional<Event> Session::next_event() {
 }
 
 std::optional<Event> Session::want_page() {
-  if (closed_ || output_.bytes() >= reply_credit_bytes_) {
+  if (closed_ || output_.charged_bytes() >= reply_credit_bytes_) {
     return std::nullopt;
   }
   for (InFlight& request : requests_) {

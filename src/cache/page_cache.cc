@@ -12,6 +12,8 @@ namespace sluice::cache {
 
 namespace {
 
+constexpr size_t kDoubtedMax = 1024;
+
 Error not_found(const Key& key, std::string_view why) {
   return SLUICE_ERR(Errc::not_found, "page {}: {}", to_hex(key), why);
 }
@@ -190,7 +192,18 @@ bool PageCache::damaged(const OpenSpace& open,
     return false;
   }
   Result<bool> checked = tier_->recheck(open.space->tenant, key, encoding_id);
-  return checked.has_value() && *checked;
+  if (checked.has_error() || *checked) {
+    return checked.has_value();
+  }
+  const std::pair doubt(key, encoding_id);
+  if (doubted_.erase(doubt) == 0) {
+    if (doubted_.size() == kDoubtedMax) {
+      doubted_.clear();  // forgetting costs one more report
+    }
+    doubted_.insert(doubt);
+    return false;
+  }
+  return tier_->erase(open.space->tenant, key);
 }
 
 uint32_t PageCache::erase(const OpenSpace& open, std::span<const Key> keys) {

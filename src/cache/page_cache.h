@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -138,7 +139,9 @@ class PageCache {
   Result<PutOutcome> put_end(PendingPut put);
 
   // A client found this encoding of a page damaged: checks the whole page again and takes it out if
-  // it is; true then, false if it is intact or gone.
+  // it is; true then, false if it is intact or gone. A page that is intact but reported twice is
+  // taken out too: checksums cannot tell that no client can decode it, and until it is gone no
+  // honest put replaces it.
   bool damaged(const OpenSpace& open, const Key& key, const codec::EncodingId& encoding_id);
 
   // Takes pages out; returns how many were there.
@@ -156,6 +159,7 @@ class PageCache {
 
   std::unique_ptr<store::RamTier> tier_;
   SpaceTable spaces_;
+  std::set<std::pair<Key, codec::EncodingId>> doubted_;  // reported once and found intact
   PageCacheStats stats_;
 };
 

@@ -19,7 +19,7 @@
 namespace sluice::cache {
 
 inline constexpr size_t kSpacesPerTenantMax = 256;  // known ones; a descriptor has up to 64 KiB
-inline constexpr size_t kHandlesMax = 1024;         // of one connection
+inline constexpr size_t kHandlesMax = 64;           // of one connection: each may hold 64 KiB
 
 // One space of one tenant.
 struct Space {

@@ -125,6 +125,9 @@ Result<int> inspect(const SequenceOptions& options,
                     const std::vector<std::string>& files,
                     const std::string& save,
                     bool json) {
+  if (!save.empty() && !files.empty()) {
+    return SLUICE_ERR(Errc::invalid_argument, "--save writes a sequence's pages, not page files");
+  }
   nlohmann::json pages = nlohmann::json::array();
   auto visit = [&](const std::string& name, ByteSpan bytes) -> Status {
     Result<codec::PageHeader> header = codec::parse_page_header(bytes);
@@ -140,7 +143,7 @@ Result<int> inspect(const SequenceOptions& options,
   };
   SLUICE_CHECK(for_each_page(options, files, visit));
   if (json) {
-    fmt::print("{}\n", pages.dump());
+    fmt::print("{}\n", pages.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
   }
   return 0;
 }
@@ -166,7 +169,9 @@ Result<int> verify(const SequenceOptions& options,
   };
   SLUICE_CHECK(for_each_page(options, files, visit));
   if (json) {
-    fmt::print("{}\n", nlohmann::json({{"whole", whole}, {"damaged", damaged}}).dump());
+    fmt::print("{}\n",
+               nlohmann::json({{"whole", whole}, {"damaged", damaged}})
+                   .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
   } else {
     fmt::print("{} pages whole, {} damaged\n", whole, damaged.size());
   }

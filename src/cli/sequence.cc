@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <charconv>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <iterator>
@@ -58,6 +59,9 @@ Result<std::string> read_file(const std::string& path) {
   if (path == "-") {
     out.assign(std::istreambuf_iterator<char>(std::cin), {});
     return out;
+  }
+  if (std::filesystem::is_directory(path)) {  // whose stream would throw
+    return SLUICE_ERR(Errc::io_error, "{} is a folder, expected a file", path);
   }
   std::ifstream file(path, std::ios::binary);
   out.assign(std::istreambuf_iterator<char>(file), {});

@@ -32,6 +32,17 @@ class ContiguousTarget final : public sluice::client::PageTarget {
   uint32_t first_page_;
 };
 
+Status check_pages(uint32_t first_page, size_t n_keys) {
+  if (n_keys > UINT32_MAX - first_page) {
+    return SLUICE_ERR(Errc::invalid_argument,
+                      "{} pages from page {} on go beyond page {}",
+                      n_keys,
+                      first_page,
+                      UINT32_MAX);
+  }
+  return {};
+}
+
 Status check_tensor_bytes(const sluice::client::Space& space,
                           size_t n_keys,
                           size_t bytes,
@@ -116,6 +127,7 @@ int sluice_space_put(sluice_space* space,
     SLUICE_REQUIRE(tensors);
     SLUICE_REQUIRE(out);
     *out = {};
+    SLUICE_CHECK(check_pages(first_page, n_keys));
     sluice::client::Space& own = *space->space;
     SLUICE_CHECK(check_tensor_bytes(own, n_keys, tensor_bytes, Errc::invalid_argument));
     std::vector<Hash32> chain = abi_read_keys(keys, n_keys);
@@ -148,6 +160,7 @@ int sluice_space_get(sluice_space* space,
     SLUICE_REQUIRE(tensors);
     SLUICE_REQUIRE(out);
     *out = {};
+    SLUICE_CHECK(check_pages(first_page, n_keys));
     sluice::client::Space& own = *space->space;
     SLUICE_CHECK(check_tensor_bytes(own, n_keys, tensor_bytes, Errc::output_too_small));
     ContiguousTarget target(

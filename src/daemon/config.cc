@@ -14,6 +14,9 @@
 namespace sluice::daemon {
 namespace {
 
+constexpr size_t kConfigBytesMax = 16 << 10;
+constexpr size_t kSocketBytesMax = 107;  // sockaddr_un
+
 constexpr auto kLogLevels =
     std::to_array<std::string_view>({"trace", "debug", "info", "warn", "error"});
 
@@ -120,6 +123,12 @@ Status in_range(std::string_view option, Number value, Number low, Number high, 
 }  // namespace
 
 Status Config::validate() const {
+  if (socket.size() > kSocketBytesMax || socket.find('\0') != std::string::npos) {
+    return SLUICE_ERR(Errc::bad_config,
+                      "listen.socket: a path of {} bytes, expected at most {} without NUL",
+                      socket.size(),
+                      kSocketBytesMax);
+  }
   SLUICE_CHECK(in_range<uint64_t>(
       "listen.connections_max", connections_max, 1, 65536, "1..65536 connections"));
   SLUICE_CHECK(
@@ -135,6 +144,13 @@ Status Config::validate() const {
 
 Result<Config> parse_config(std::string_view text, std::string_view name) {
   Config config;
+  if (text.size() > kConfigBytesMax) {  // keys of 200,000 dots overflow the parser's stack
+    return SLUICE_ERR(Errc::bad_config,
+                      "{}: {} bytes, a configuration has at most {}",
+                      name,
+                      text.size(),
+                      kConfigBytesMax);
+  }
   toml::table root;
   try {
     root = toml::parse(text, name);

@@ -15,6 +15,13 @@ namespace {
 // Everything is one tenant's until connections authenticate.
 constexpr uint32_t kTenant = 0;
 
+// A peer names itself: its text must not end the log field that it stands in.
+std::string without_quotes(std::string text) {
+  std::replace_if(
+      text.begin(), text.end(), [](char c) { return c == '"' || c == '\\'; }, '?');
+  return text;
+}
+
 // Errors that say something is wrong with a page or the machine, not with one caller's request.
 bool worth_a_warning(Errc code) {
   return code == Errc::damaged || code == Errc::bad_checksum || code == Errc::no_space ||
@@ -68,7 +75,7 @@ void Service::on_close(transport::Session& session, const Error* error) {
   if (error != nullptr) {
     log_.warn("connection={} event=closed peer=\"{}\" error=\"{}\"",
               number,
-              session.peer_software(),
+              without_quotes(session.peer_software()),
               error->to_string());
   } else {
     log_.info("connection={} event=close", number);

@@ -399,6 +399,17 @@ TEST_F(PageCacheTest, AReportOfDamageIsCheckedBeforeItIsBelieved) {
   EXPECT_EQ(cache_->stats().ram.damaged, 1u);
 }
 
+TEST_F(PageCacheTest, AnIntactPageThatClientsRefuseTwiceMakesRoomForAnHonestOne) {
+  OpenSpace space = open(sample_descriptor());
+  put_new(space, 1, 0, {.first_position = 64});  // whole, but no client takes it here
+  codec::EncodingId id = get(space, 1)->encoding_id;
+  EXPECT_FALSE(cache_->damaged(space, page_key_of(1), id));
+  EXPECT_TRUE(get(space, 1).has_value());
+  EXPECT_TRUE(cache_->damaged(space, page_key_of(1), id));
+  EXPECT_EQ(get(space, 1).error().code, Errc::not_found);
+  put_new(space, 1);
+}
+
 TEST_F(PageCacheTest, ErasesWhatIsThere) {
   OpenSpace space = open(sample_descriptor());
   put_new(space, 1);

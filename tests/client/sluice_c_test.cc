@@ -87,7 +87,10 @@ TEST_F(AbiTest, BuffersThatAreTooSmallAreRefusedBeforeAnythingMoves) {
             SLUICE_OUTPUT_TOO_SMALL);
   // A count of keys whose bytes overflow must not pass the check.
   EXPECT_EQ(sluice_space_get(space_, keys.data(), SIZE_MAX / 2, 0, 0, tensors.data(), 1, &moved_),
-            SLUICE_OUTPUT_TOO_SMALL);
+            SLUICE_INVALID_ARGUMENT);
+  EXPECT_EQ(
+      sluice_space_put(space_, keys.data(), 2, UINT32_MAX, nullptr, tensors.data(), 1, &moved_),
+      SLUICE_INVALID_ARGUMENT);
 }
 
 TEST_F(AbiTest, NullArgumentsAreNamed) {

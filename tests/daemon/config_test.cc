@@ -50,6 +50,7 @@ TEST(Config, RefusesWhatItDoesNotKnowAndSaysWhere) {
       {"[listen]\ndrain = \"20min\"", "100ms..10min"},
       {"[log]\nlevel = \"loud\"", "none of trace, debug"},
       {"[log\n", "sluice.toml:1:"},
+      {"[listen]\nsocket = \"a\\u0000b\"", "without NUL"},
   };
   for (const auto& [text, fragment] : kBad) {
     Result<Config> config = parse_config(text, "sluice.toml");
