@@ -24,8 +24,6 @@ class ExtentMap {
 
   uint64_t free_bytes() const { return free_bytes_; }
 
-  uint64_t largest_free_bytes() const { return by_size_.empty() ? 0 : by_size_.rbegin()->first; }
-
  private:
   using Run = std::map<uint64_t, uint64_t>::iterator;
 

@@ -90,8 +90,6 @@ class UnixServer::Impl {
   Status run();
   void request_drain() noexcept;
 
-  size_t connections() const { return connections_.size(); }
-
  private:
   friend class UnixServer::Connection;
 
@@ -475,10 +473,6 @@ Status UnixServer::run() {
 
 void UnixServer::request_drain() noexcept {
   impl_->request_drain();
-}
-
-size_t UnixServer::connections() const {
-  return impl_->connections();
 }
 
 }  // namespace sluice::transport

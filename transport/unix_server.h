@@ -69,8 +69,6 @@ class UnixServer {
   // Any thread, and any signal handler.
   void request_drain() noexcept;
 
-  size_t connections() const;
-
  private:
   class Connection;
   class Impl;

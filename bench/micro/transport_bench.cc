@@ -45,7 +45,7 @@ constexpr uint64_t kCallNs = 60'000'000'000;
 
 struct Options {
   uint32_t pages = 256;
-  uint32_t rounds = 5;
+  uint32_t rounds = 25;
   std::string json;
 };
 
@@ -276,7 +276,9 @@ int run(const Options& options) {
                                  {"raw_unix_gib_s", median(raw)},
                                  {"get_gib_s", median(get)},
                                  {"put_gib_s", median(put)},
-                                 {"get_to_raw", median(ratio)}};
+                                 {"get_to_raw", median(ratio)},
+                                 {"get_to_raw_min", *std::min_element(ratio.begin(), ratio.end())},
+                                 {"get_to_raw_max", *std::max_element(ratio.begin(), ratio.end())}};
   std::printf(
       "memcpy          %6.2f GiB/s\nraw unix socket %6.2f GiB/s\n"
       "GET, checked    %6.2f GiB/s\nPUT, checked    %6.2f GiB/s\n"

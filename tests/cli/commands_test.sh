@@ -61,6 +61,13 @@ expect 1 "1 damaged" "$sluice" verify "$page"
 echo none >"$run/none.page"
 expect 2 "page header" "$sluice" inspect "$run/none.page"
 
+# What is no file, and a name that is no UTF-8, are answers like any other.
+expect 2 "is a folder" "$sluice" verify "$run"
+odd=$run/$(printf 'bad\xff.page')
+echo none >"$odd"
+expect 1 '"damaged"' "$sluice" --json verify "$odd"
+expect 2 "--save writes" "$sluice" inspect "$run/none.page" --save "$run"
+
 # Garbage closes its connection with one log line and leaves the daemon as it was.
 for garbage in "GET / HTTP/1.1" "$(head -c 65 /dev/zero | tr '\0' x)"; do
   python3 - "$socket" "$garbage" <<'PY'

@@ -60,6 +60,16 @@ TEST(Config, RefusesWhatItDoesNotKnowAndSaysWhere) {
   }
 }
 
+TEST(Config, RefusesTextThatWouldOverflowTheParser) {
+  std::string dots;
+  for (int i = 0; i < 200'000; ++i) {
+    dots += "a.";
+  }
+  Result<Config> config = parse_config(dots + "b = 1", "sluice.toml");
+  ASSERT_TRUE(config.has_error());
+  EXPECT_NE(config.error().text.find("at most 16384"), std::string::npos) << config.error().text;
+}
+
 TEST(Config, NamesAFileThatCannotBeRead) {
   Result<Config> config = load_config("/nonexistent/sluice.toml");
   ASSERT_TRUE(config.has_error());

@@ -6,6 +6,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <chrono>
 #include <cstdlib>
 #include <fstream>
 #include <thread>
@@ -49,8 +51,8 @@ class UnixSocket : public testing::Test {
     ::rmdir(folder_.c_str());
   }
 
-  void start() {
-    auto server = UnixServer::open(config_, service_, kClock);
+  void start(SessionHandler* handler = nullptr) {
+    auto server = UnixServer::open(config_, handler == nullptr ? service_ : *handler, kClock);
     ASSERT_FALSE(server.has_error()) << server.error().to_string();
     server_ = *std::move(server);
     thread_ = std::thread([this] { EXPECT_FALSE(server_->run().has_error()); });
@@ -125,6 +127,72 @@ TEST_F(UnixSocket, PagesGoThereAndBack) {
   stop();
   EXPECT_EQ(service_.peer().pid, ::getpid());
   EXPECT_EQ(service_.peer().uid, ::getuid());
+}
+
+// Answers as the service does, but takes 20 ms for each page.
+class SlowPages final : public SessionHandler {
+ public:
+  explicit SlowPages(SessionHandler& inner) : inner_(inner) {}
+
+  void on_open(Session& session, const PeerCredentials& peer) override {
+    inner_.on_open(session, peer);
+  }
+
+  void on_event(Session& session, Event event) override {
+    if (std::holds_alternative<GetPageEvent>(event)) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+    inner_.on_event(session, std::move(event));
+  }
+
+  void on_close(Session& session, const Error* error) override { inner_.on_close(session, error); }
+
+ private:
+  SessionHandler& inner_;
+};
+
+TEST_F(UnixSocket, ALongRequestLeavesTurnsToOthers) {
+  SlowPages slow(service_);
+  service_.store(key_of(1), random_bytes(1000, 1));
+  start(&slow);
+  auto busy = connect();
+  auto other = connect();
+  GetRequest get{.handle = 7, .pages = std::vector<GetPageRequest>(100, {.key = key_of(1)})};
+  std::thread reader([&] {
+    MemorySink sink;
+    EXPECT_FALSE(busy->get(get, sink, within(10'000)).has_error());
+  });
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  // Its 2 s of work are under way; the other waits for a page or two of it.
+  const uint64_t start_ns = kClock.now_ns();
+  EXPECT_FALSE(other->stats(within(5000)).has_error());
+  EXPECT_LT(kClock.now_ns() - start_ns, 500 * kMs);
+  reader.join();
+}
+
+TEST_F(UnixSocket, PeersThatConnectWithoutEndLeaveTurnsToOthers) {
+  start();
+  auto other = connect();
+  std::atomic<bool> over = false;
+  std::vector<std::thread> storm;
+  for (int i = 0; i < 3; ++i) {
+    storm.emplace_back([&] {
+      const sockaddr_un address = *unix_address(config_.path);
+      while (!over) {
+        OwnedFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+        ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
+      }
+    });
+  }
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  for (int i = 0; i < 20; ++i) {
+    EXPECT_FALSE(other->stats(within(2000)).has_error());
+  }
+  stop();  // returns although the storm goes on
+  over = true;
+  for (std::thread& thread : storm) {
+    thread.join();
+  }
 }
 
 TEST_F(UnixSocket, TheSocketFileHasItsModeAndGoesAway) {
