@@ -168,6 +168,7 @@ TEST_F(UnixSocket, ALongRequestLeavesTurnsToOthers) {
   EXPECT_FALSE(other->stats(within(5000)).has_error());
   EXPECT_LT(kClock.now_ns() - start_ns, 500 * kMs);
   reader.join();
+  stop();  // before the handler goes
 }
 
 TEST_F(UnixSocket, PeersThatConnectWithoutEndLeaveTurnsToOthers) {
