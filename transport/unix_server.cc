@@ -89,10 +89,12 @@ class UnixServer::Impl {
 
   Status run();
   void request_drain() noexcept;
+  void post(std::function<void()> work);
 
  private:
   friend class UnixServer::Connection;
 
+  void turn_all();
   void accept_when_ready();
   void accept_all();
   void open_connection(OwnedFd fd);
@@ -116,6 +118,7 @@ class UnixServer::Impl {
   asio::steady_timer drain_timer_{io_};
   uint64_t armed_ns_ = UINT64_MAX;
   bool draining_ = false;
+  bool turn_all_posted_ = false;
   std::set<std::shared_ptr<Connection>> connections_;
 };
 
@@ -274,6 +277,15 @@ void UnixServer::Connection::finish() {
 
 // ---- Impl
 
+// Connections may end and leave the set while they are visited.
+template <class Visit>
+void UnixServer::Impl::for_each(Visit visit) {
+  std::vector<std::shared_ptr<Connection>> all(connections_.begin(), connections_.end());
+  for (const auto& connection : all) {
+    visit(*connection);
+  }
+}
+
 UnixServer::Impl::Impl(const UnixServerConfig& config,
                        SessionHandler& handler,
                        const Clock& clock,
@@ -309,6 +321,22 @@ void UnixServer::Impl::request_drain() noexcept {
   uint64_t one = 1;
   // Fails only when the counter is full, and then the loop is woken already.
   [[maybe_unused]] ssize_t n = ::write(wake_.native_handle(), &one, sizeof one);
+}
+
+void UnixServer::Impl::post(std::function<void()> work) {
+  asio::post(io_, [this, work = std::move(work)] {
+    work();
+    // Sessions do not say that they were answered: one round over all of them, however many
+    // answers came together.
+    if (!std::exchange(turn_all_posted_, true)) {
+      asio::post(io_, [this] { turn_all(); });
+    }
+  });
+}
+
+void UnixServer::Impl::turn_all() {
+  turn_all_posted_ = false;
+  for_each([](Connection& c) { c.turn(); });
 }
 
 void UnixServer::Impl::accept_when_ready() {
@@ -361,15 +389,6 @@ void UnixServer::Impl::turn_away(OwnedFd fd) {
     if (::send(fd.get(), pieces[i].data(), pieces[i].size(), MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
       return;
     }
-  }
-}
-
-// Connections may end and leave the set while they are visited.
-template <class Visit>
-void UnixServer::Impl::for_each(Visit visit) {
-  std::vector<std::shared_ptr<Connection>> all(connections_.begin(), connections_.end());
-  for (const auto& connection : all) {
-    visit(*connection);
   }
 }
 
@@ -473,6 +492,10 @@ Status UnixServer::run() {
 
 void UnixServer::request_drain() noexcept {
   impl_->request_drain();
+}
+
+void UnixServer::post(std::function<void()> work) {
+  impl_->post(std::move(work));
 }
 
 }  // namespace sluice::transport

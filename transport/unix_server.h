@@ -2,12 +2,13 @@
 // socket").
 //
 // Not what requests mean: a SessionHandler answers them. One thread: everything happens inside
-// run(); only request_drain() may be called from elsewhere.
+// run(); only request_drain() and post() may be called from elsewhere.
 #pragma once
 
 #include <sys/types.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -31,7 +32,7 @@ class SessionHandler {
 
   virtual void on_open(Session& session, const PeerCredentials& peer) = 0;
 
-  // Answer on the session, at once or in a later on_event.
+  // Answer on the session, at once, in a later on_event, or in what was given to post().
   virtual void on_event(Session& session, Event event) = 0;
 
   // Release what accepted PUTs of this session reserved. `error` is nullptr when the connection
@@ -68,6 +69,10 @@ class UnixServer {
   // Stops accepting, answers what is in flight, closes, and lets run() return.
   // Any thread, and any signal handler.
   void request_drain() noexcept;
+
+  // Runs `work` inside run(), after those posted before it; it may answer on any session that is
+  // still open. Any thread. What is posted after run() has returned is dropped with the server.
+  void post(std::function<void()> work);
 
  private:
   class Connection;

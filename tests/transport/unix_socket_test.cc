@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <fstream>
+#include <set>
 #include <thread>
 
 #include "tests/transport/memory_sink.h"
@@ -376,6 +377,66 @@ TEST_F(UnixSocket, SlowClientsAreClosedOthersServed) {
   EXPECT_EQ(frames_of(read_to_end(silent.get())).at(0).status(), Errc::timed_out);
   EXPECT_EQ(frames_of(read_to_end(dripping.get())).at(0).status(), Errc::timed_out);
   EXPECT_FALSE(good->stats(within(5000)).has_error());
+}
+
+// Answers as the sample does, but every request only after another thread has posted it back.
+class LateService final : public SessionHandler {
+ public:
+  explicit LateService(SampleService& inner) : inner_(inner) {}
+
+  void on_open(Session& session, const PeerCredentials& peer) override {
+    open_.insert(&session);
+    inner_.on_open(session, peer);
+  }
+
+  void on_event(Session& session, Event event) override {
+    workers_.emplace_back([this, &session, event = std::move(event)] {
+      server->post([this, &session, event] {
+        if (open_.contains(&session)) {
+          inner_.on_event(session, event);
+        }
+      });
+    });
+  }
+
+  void on_close(Session& session, const Error* error) override {
+    open_.erase(&session);
+    inner_.on_close(session, error);
+  }
+
+  void join() {
+    for (std::thread& worker : workers_) {
+      worker.join();
+    }
+  }
+
+  UnixServer* server = nullptr;
+
+ private:
+  SampleService& inner_;
+  std::set<Session*> open_;
+  std::vector<std::thread> workers_;
+};
+
+TEST_F(UnixSocket, AnswersFromAnotherThreadReachTheirClients) {
+  LateService late(service_);
+  start(&late);
+  late.server = server_.get();
+  Bytes page = random_bytes(3'000'000, 1);
+  for (int round = 0; round < 20; ++round) {
+    auto a = connect();
+    auto b = connect();
+    PutRequest put{.handle = 7, .key = key_of(1), .page_bytes = page.size()};
+    const ByteSpan whole(page);
+    EXPECT_FALSE(a->put(put, {&whole, 1}, within(5000)).has_error());
+    EXPECT_FALSE(b->stats(within(5000)).has_error());
+    MemorySink sink;
+    GetRequest get{.handle = 7, .pages = {{.key = key_of(1)}}};
+    EXPECT_FALSE(b->get(get, sink, within(5000)).has_error());
+    EXPECT_EQ(sink.pages.at(0), page);
+  }
+  stop();  // before the handler goes
+  late.join();
 }
 
 TEST_F(UnixSocket, DrainTellsIdleClientsAndReturns) {
