@@ -1,0 +1,223 @@
+// The disk tier: records by (tenant, key) in an append-only log of segments (FORMAT.md).
+//
+// Not a page parser, and no policy: a full log drops its oldest segment whole. One thread owns the
+// tier and gets all its answers; what blocks runs behind IoRunner. Writes wait in a bounded queue:
+// when the disk is slower than what comes, writes are dropped and counted, nobody is slowed. Bytes
+// are checked before they are written and at every read, against sums that lie beside them; what
+// does not agree is never handed out.
+//
+// What survives a crash: a write that asked for `want_durable` and an erase, once their `done` came
+// without error. What open() found is durable too.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "src/base/bytes.h"
+#include "src/base/clock.h"
+#include "src/base/result.h"
+#include "store/block_device.h"
+#include "store/io_runner.h"
+#include "store/record.h"
+
+namespace sluice::store {
+
+using LogId = std::array<uint8_t, 16>;  // of one log; drawn at random, no client knows it
+
+struct DiskTierConfig {
+  uint64_t capacity_bytes = 64ull << 30;    // of all segments; at least 4 x segment_bytes
+  uint64_t segment_bytes = 256ull << 20;    // 64 KiB..16 GiB, a multiple of 4 KiB
+  uint64_t queue_bytes_max = 256ull << 20;  // of pages that wait to be written, 1 MiB..1 TiB
+  uint64_t batch_bytes = 4ull << 20;        // written at once, 4 KiB..64 MiB; a longer record alone
+  uint32_t reads_max = 64;                  // reads on their way, 1..65536
+  uint64_t read_bytes_max = 256ull << 20;   // of these; one read is always let through
+  uint64_t sync_interval_ms = 1000;  // longest time that something is written but not durable, as
+                                     // long as somebody calls write() or tick()
+  uint32_t descriptors_max = 4096;   // of spaces, each up to 64 KiB
+  std::optional<LogId> new_log_id;   // of a log that open() begins; nothing: drawn from the system
+  std::function<void(std::string_view)> log_line;  // damage and lost segments, for the daemon's log
+
+  // Errors: bad_config.
+  Status validate() const;
+};
+
+// A space's descriptor as it was found in the log.
+struct RecoveredDescriptor {
+  uint32_t tenant = 0;
+  Key space_id{};
+  Bytes bytes;
+};
+
+// What open() found, for the daemon's log.
+struct RecoveryReport {
+  uint64_t segments = 0;          // found, empty ones included
+  uint64_t scanned_segments = 0;  // of these, read whole for want of a footer
+  uint64_t log_bytes = 0;
+  uint64_t records = 0;     // pages that can be read now
+  uint64_t page_bytes = 0;  // of these
+  uint64_t tombstones = 0;  // deleted keys met
+  uint64_t cuts = 0;        // applied
+  uint64_t dropped_tails = 0;
+  uint64_t damaged = 0;            // places that were passed over
+  std::vector<std::string> lines;  // what was dropped and passed over and why; at most 1000
+  std::vector<RecoveredDescriptor> descriptors;
+};
+
+// A page in the log, as the index knows it.
+struct DiskEntry {
+  Record record;            // without its sections: they are read with the page
+  uint64_t bytes = 0;       // header and sections
+  bool is_durable = false;  // a crash does not lose it. Where not, write it again for an ack
+};
+
+// A page as it was read and checked just now.
+struct DiskPage {
+  Record record;  // with its sections
+  ByteSpan bytes;
+  std::shared_ptr<const void> keep_alive;  // keeps `bytes` in place
+};
+
+struct DiskWrite {
+  Record record;
+  ByteSpan bytes;
+  std::shared_ptr<const void> keep_alive;  // keeps `bytes` in place until done
+  bool want_durable = false;  // done when a crash cannot lose it; else when it was written
+};
+
+struct DiskKey {
+  uint32_t tenant = 0;
+  Key key{};
+
+  bool operator==(const DiskKey&) const = default;
+};
+
+// A page to be shortened, at the end of a section that says `cut`.
+struct DiskCut {
+  uint32_t tenant = 0;
+  Key key{};
+  EncodingId encoding_id{};
+  uint64_t bytes = 0;       // what stays
+  uint32_t rows = 0;        // of what stays
+  uint32_t quality_kl = 0;  // of what stays
+};
+
+// Gauges and counters since open().
+struct DiskTierStats {
+  uint64_t capacity_bytes = 0;
+  uint64_t log_bytes = 0;  // of all segments
+  uint64_t segments = 0;
+  uint64_t records = 0;     // in the index
+  uint64_t page_bytes = 0;  // of these
+  uint64_t queued_bytes = 0;
+  uint64_t reads_in_flight = 0;
+  uint64_t hits = 0;               // reads answered with a page
+  uint64_t misses = 0;             // reads of a key that is not there
+  uint64_t reads_overloaded = 0;   // reads refused because too many were on their way
+  uint64_t read_errors = 0;        // the device failed; the page stays
+  uint64_t damaged = 0;            // pages that did not agree with their sums: gone from the index
+  uint64_t written = 0;            // records in the log, all kinds
+  uint64_t written_bytes = 0;      // to the device
+  uint64_t dropped_writes = 0;     // the queue was full and nobody waited for the ack
+  uint64_t overloaded_writes = 0;  // the queue was full and somebody waited
+  uint64_t refused_writes = 0;     // bytes that no longer agreed with their sums
+  uint64_t failed_writes = 0;      // device full or failing
+  uint64_t erased = 0;             // keys in tombstones
+  uint64_t evicted = 0;            // pages that went with their segment
+  uint64_t dropped_segments = 0;
+  uint64_t failed_segments = 0;  // given up after a failed write or sync
+  uint64_t syncs = 0;
+};
+
+class DiskIndex;
+class LogWriter;
+struct Batch;
+struct DiskOp;
+struct ReadJob;
+struct SegmentRef;
+
+using DiskDone = std::function<void(Status)>;
+using DiskReadDone = std::function<void(Result<DiskPage>)>;
+
+// Every function that takes a `done`: where it returns an error, `done` is never called; else once,
+// later, on the owner's thread, never from within the call. `done` may call the tier, not end it.
+// When the tier ends first, `done` is destroyed uncalled.
+class DiskTier {
+ public:
+  // Opens or begins the log in `device`; blocks until it is recovered. All three must outlive the
+  // tier, and the runner must have stopped before the device ends. Errors: bad_config; bad_version
+  // (a segment of a version that this build does not know; the text names the command that discards
+  // it); bad_value (a segment of another log, or a name out of range); io_error, no_space.
+  static Result<std::unique_ptr<DiskTier>> open(const DiskTierConfig& config,
+                                                BlockDevice& device,
+                                                IoRunner& runner,
+                                                const Clock& clock);
+
+  ~DiskTier();
+  DiskTier(const DiskTier&) = delete;
+  DiskTier& operator=(const DiskTier&) = delete;
+
+  const RecoveryReport& recovery() const { return recovery_; }
+
+  // The page's metadata, or nothing. A write is found once it was written, not while it waits.
+  std::optional<DiskEntry> find(uint32_t tenant, const Key& key) const;
+
+  // Queues a page; a later one of its key replaces an earlier one. Checks it against its sums
+  // before it is written. Errors, at once: too_large (no segment can hold it, or more than
+  // kPageBytesMax), invalid_argument (bytes are not as long as the record says), overloaded (the
+  // queue is full: the caller waits for an ack, or the write is dropped; either is counted).
+  // done: bad_checksum (it no longer agrees with its sums), no_space, io_error.
+  Status write(DiskWrite write, DiskDone done);
+
+  // Keeps a space's descriptor beside its pages: in every segment that gets one of them. The same
+  // one again costs nothing. Durable with the first page that asks for it. Errors: too_large,
+  // no_space (descriptors_max).
+  Status write_descriptor(uint32_t tenant, const Key& space_id, ByteSpan bytes);
+
+  // Reads a page whole and checks it, a second time where it does not agree at first. Errors, at
+  // once: not_found, overloaded. done: damaged (it is out of the index then, and named in the log),
+  // io_error (it stays), not_found (erased meanwhile).
+  Status read(uint32_t tenant, const Key& key, DiskReadDone done);
+
+  // Takes pages out at once, also those whose write waits; done when a crash cannot bring them
+  // back. Keys that are not there are fine. Errors, at once: too_large (more than kKeysMax),
+  // overloaded. done: no_space, io_error (a restart may bring them back).
+  Status erase(std::span<const DiskKey> keys, DiskDone done);
+
+  // Shortens a page that is there to `cut.bytes`. Errors, at once: not_found (no such page or
+  // another encoding of it), invalid_argument (longer than the page is), overloaded. done:
+  // not_found (gone meanwhile), invalid_argument (no declared cut ends there), no_space, io_error,
+  // damaged.
+  Status cut(const DiskCut& cut, DiskDone done);
+
+  // Done when all that was accepted before is durable, or is reported to have failed.
+  void commit(DiskDone done);
+
+  // As commit(), and ends the segment with its footer, so that the next open() need not scan. For a
+  // daemon that stops.
+  void drain(DiskDone done);
+
+  // To be called every sync_interval_ms or so: syncs what has waited that long.
+  void tick();
+
+  DiskTierStats stats() const;
+
+ private:
+  DiskTier(const DiskTierConfig& config, BlockDevice& device, IoRunner& runner, const Clock& clock);
+
+  DiskTierConfig config_;
+  BlockDevice& device_;
+  IoRunner& runner_;
+  const Clock& clock_;
+  RecoveryReport recovery_;
+};
+
+}  // namespace sluice::store
