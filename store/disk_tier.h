@@ -27,11 +27,10 @@
 #include "src/base/result.h"
 #include "store/block_device.h"
 #include "store/io_runner.h"
+#include "store/log_format.h"
 #include "store/record.h"
 
 namespace sluice::store {
-
-using LogId = std::array<uint8_t, 16>;  // of one log; drawn at random, no client knows it
 
 struct DiskTierConfig {
   uint64_t capacity_bytes = 64ull << 30;    // of all segments; at least 4 x segment_bytes
@@ -91,13 +90,6 @@ struct DiskWrite {
   ByteSpan bytes;
   std::shared_ptr<const void> keep_alive;  // keeps `bytes` in place until done
   bool want_durable = false;  // done when a crash cannot lose it; else when it was written
-};
-
-struct DiskKey {
-  uint32_t tenant = 0;
-  Key key{};
-
-  bool operator==(const DiskKey&) const = default;
 };
 
 // A page to be shortened, at the end of a section that says `cut`.
@@ -190,7 +182,7 @@ class DiskTier {
   // Takes pages out at once, also those whose write waits; done when a crash cannot bring them
   // back. Keys that are not there are fine. Errors, at once: too_large (more than kKeysMax),
   // overloaded. done: no_space, io_error (a restart may bring them back).
-  Status erase(std::span<const DiskKey> keys, DiskDone done);
+  Status erase(std::span<const DeletedKey> keys, DiskDone done);
 
   // Shortens a page that is there to `cut.bytes`. Errors, at once: not_found (no such page or
   // another encoding of it), invalid_argument (longer than the page is), overloaded. done:

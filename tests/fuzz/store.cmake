@@ -1,0 +1,1 @@
+sluice_fuzz(log_parse log_parse.cc LINK sluice_store)
