@@ -1,12 +1,13 @@
 #include "src/daemon/service.h"
 
 #include <algorithm>
+#include <chrono>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "src/base/version.h"
-#include "src/daemon/counters.h"
 #include "src/model/chain.h"
 
 namespace sluice::daemon {
@@ -26,6 +27,23 @@ std::string without_quotes(std::string text) {
 bool worth_a_warning(Errc code) {
   return code == Errc::damaged || code == Errc::bad_checksum || code == Errc::no_space ||
          code == Errc::io_error;
+}
+
+// Op begins with the requests of one frame, in the order of their variant.
+Op op_of(const transport::RequestEvent& event) {
+  return static_cast<Op>(event.body.index());
+}
+
+// What answering an event counts as. None for events of a PUT that another one ends.
+std::optional<Op> op_of(const transport::Event& event) {
+  if (const auto* request = std::get_if<transport::RequestEvent>(&event)) {
+    return op_of(*request);
+  }
+  if (std::holds_alternative<transport::GetPageEvent>(event)) {
+    return Op::get;
+  }
+  return std::holds_alternative<transport::PutEndEvent>(event) ? std::optional(Op::put)
+                                                               : std::nullopt;
 }
 
 transport::PutOutcome to_wire(cache::PutOutcome outcome) {
@@ -57,7 +75,14 @@ transport::LookupReply to_wire(cache::LookupAnswer answer) {
   return reply;
 }
 
+double seconds_since_1970() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
 }  // namespace
+
+Service::Service(cache::PageCache& cache, spdlog::logger& log)
+    : cache_(cache), log_(log), start_seconds_(seconds_since_1970()) {}
 
 void Service::on_open(transport::Session& session, const transport::PeerCredentials& peer) {
   Connection& connection = connections_[&session];
@@ -84,7 +109,20 @@ void Service::on_close(transport::Session& session, const Error* error) {
 
 void Service::on_event(transport::Session& session, transport::Event event) {
   Connection& connection = connections_[&session];
+  const std::optional<Op> op = op_of(event);
+  const uint64_t began_ns = clock_.now_ns();
   std::visit([&](auto& body) { on(session, connection, body); }, event);
+  if (op) {
+    requests_.seconds_of(*op).record_ns(clock_.now_ns() - began_ns);
+  }
+}
+
+DaemonStats Service::stats() const {
+  return {.start_seconds = start_seconds_,
+          .connections = connections_.size(),
+          .requests = requests_,
+          .cache = cache_.stats(),
+          .disk = std::nullopt};
 }
 
 void Service::on(transport::Session& session,
@@ -92,6 +130,7 @@ void Service::on(transport::Session& session,
                  transport::RequestEvent& event) {
   Reply reply = std::visit([&](auto& body) { return answer(connection, body); }, event.body);
   if (reply.has_error()) {
+    requests_.refused[{op_of(event), reply.error().code}] += 1;
     log_.warn(
         "connection={} event=refused error=\"{}\"", connection.number, reply.error().to_string());
     session.refuse(event.info.id, reply.error());
@@ -155,8 +194,8 @@ Service::Reply Service::answer(Connection& connection, const transport::DeleteRe
 
 Service::Reply Service::answer(Connection&, const transport::StatsRequest&) {
   transport::StatsReply reply;
-  for (const auto& [name, value] : counters(cache_.stats(), connections_.size())) {
-    reply.stats.push_back({.name = std::string(name), .value = value});
+  for (const auto& [name, value] : stat_list(stats())) {
+    reply.stats.push_back({.name = name, .value = value});
   }
   return transport::ReplyBody(std::move(reply));
 }
@@ -166,6 +205,7 @@ void Service::on(transport::Session& session,
                  transport::GetPageEvent& event) {
   Result<const cache::OpenSpace*> open = connection.handles.find(event.get->handle);
   if (open.has_error()) {
+    requests_.refused[{Op::get, open.error().code}] += 1;
     log_.warn(
         "connection={} event=refused error=\"{}\"", connection.number, open.error().to_string());
     session.refuse(event.info.id, open.error());
@@ -180,6 +220,7 @@ void Service::on(transport::Session& session,
                                                  .layers = event.get->layer_count,
                                                  .first_row = page.first_row});
   if (answer.has_error()) {
+    requests_.refused[{Op::get, answer.error().code}] += 1;
     if (worth_a_warning(answer.error().code)) {
       log_.warn("connection={} event=page_refused page={} error=\"{}\"",
                 connection.number,
@@ -188,6 +229,10 @@ void Service::on(transport::Session& session,
     }
     session.refuse_page(event.info.id, event.page_index, answer.error().code);
     return;
+  }
+  requests_.get_page_bytes += answer->header.size();
+  for (const ByteSpan section : answer->sections) {
+    requests_.get_page_bytes += section.size();
   }
   session.send_page(event.info.id,
                     event.page_index,
@@ -208,7 +253,11 @@ Result<cache::PendingPut> Service::begin_put(Connection& connection,
         "this daemon has no disk tier, so it cannot acknowledge a put as durable; ask "
         "for ack ram");
   }
-  return cache_.put_begin(*open, put.key, put.anchor, put.page_bytes);
+  SLUICE_TRY(cache::PendingPut pending,
+             cache_.put_begin(*open, put.key, put.anchor, put.page_bytes));
+  requests_.put_page_bytes += put.page_bytes;
+  requests_.put_tensor_bytes += open->space->geometry.bytes();
+  return pending;
 }
 
 void Service::on(transport::Session& session,
@@ -216,6 +265,7 @@ void Service::on(transport::Session& session,
                  transport::PutBeginEvent& event) {
   Result<cache::PendingPut> put = begin_put(connection, event.put);
   if (put.has_error()) {
+    requests_.refused[{Op::put, put.error().code}] += 1;
     log_.warn("connection={} event=put_refused page={} error=\"{}\"",
               connection.number,
               to_hex(event.put.key),
@@ -234,6 +284,7 @@ void Service::on(transport::Session& session,
   SLUICE_ASSERT(!entry.empty());
   Result<cache::PutOutcome> outcome = cache_.put_end(std::move(entry.mapped()));
   if (outcome.has_error()) {
+    requests_.refused[{Op::put, outcome.error().code}] += 1;
     log_.warn("connection={} event=put_refused error=\"{}\"",
               connection.number,
               outcome.error().to_string());

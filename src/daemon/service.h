@@ -10,7 +10,9 @@
 #include <map>
 #include <memory>
 
+#include "src/base/clock.h"
 #include "src/cache/page_cache.h"
+#include "src/daemon/counters.h"
 #include "transport/unix_server.h"
 
 namespace sluice::daemon {
@@ -18,11 +20,13 @@ namespace sluice::daemon {
 class Service final : public transport::SessionHandler {
  public:
   // Both must outlive the service.
-  Service(cache::PageCache& cache, spdlog::logger& log) : cache_(cache), log_(log) {}
+  Service(cache::PageCache& cache, spdlog::logger& log);
 
   void on_open(transport::Session& session, const transport::PeerCredentials& peer) override;
   void on_event(transport::Session& session, transport::Event event) override;
   void on_close(transport::Session& session, const Error* error) override;
+
+  DaemonStats stats() const;
 
  private:
   struct Connection {
@@ -52,6 +56,9 @@ class Service final : public transport::SessionHandler {
   spdlog::logger& log_;
   std::map<const transport::Session*, Connection> connections_;
   uint64_t opened_ = 0;
+  const SteadyClock clock_;
+  const double start_seconds_;
+  RequestStats requests_;
 };
 
 }  // namespace sluice::daemon
