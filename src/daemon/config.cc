@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "src/base/units.h"
+#include "src/daemon/admin_address.h"
 #include "store/ram_tier.h"
 
 namespace sluice::daemon {
@@ -74,6 +75,12 @@ constexpr auto kOptions = std::to_array<Option>({
      [](const toml::node& value, Config& config) {
        return assign_quantity(value, parse_bytes, config.ram_bytes);
      }},
+    {"admin",
+     "address",
+     [](const toml::node& value, Config& config) -> Status {
+       SLUICE_TRY(config.admin_address, text_of(value));
+       return {};
+     }},
     {"log",
      "level",
      [](const toml::node& value, Config& config) -> Status {
@@ -120,6 +127,14 @@ Status in_range(std::string_view option, Number value, Number low, Number high, 
   return {};
 }
 
+Status check_admin_address(std::string_view text) {
+  const Result<AdminAddress> address = parse_admin_address(text);
+  if (address.has_error()) {
+    return SLUICE_ERR(Errc::bad_config, "admin.address: {}", address.error().text);
+  }
+  return {};
+}
+
 }  // namespace
 
 Status Config::validate() const {
@@ -135,6 +150,9 @@ Status Config::validate() const {
       in_range<uint64_t>("listen.drain (milliseconds)", drain_ms, 100, 600'000, "100ms..10min"));
   SLUICE_CHECK(in_range<uint64_t>(
       "ram.capacity (bytes)", ram_bytes, 16ull << 20, store::kRamCapacityBytesMax, "16MiB..16TiB"));
+  if (!admin_address.empty()) {
+    SLUICE_CHECK(check_admin_address(admin_address));
+  }
   if (std::find(kLogLevels.begin(), kLogLevels.end(), log_level) == kLogLevels.end()) {
     return SLUICE_ERR(
         Errc::bad_config, "log.level: '{}' is none of {}", log_level, fmt::join(kLogLevels, ", "));

@@ -16,6 +16,8 @@ struct Config {
   uint64_t drain_ms = 10'000;      // 100ms..10min: how long SIGTERM waits for requests in flight
   // [ram]
   uint64_t ram_bytes = 1ull << 30;  // 16MiB..16TiB
+  // [admin]
+  std::string admin_address;  // IP:PORT on loopback (admin_address.h); "": no admin pages
   // [log]
   std::string log_level = "info";  // trace, debug, info, warn, error
 

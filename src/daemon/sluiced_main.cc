@@ -4,11 +4,14 @@
 #include <spdlog/spdlog.h>
 #include <sys/stat.h>
 
+#include <atomic>
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include <CLI/CLI.hpp>
 
@@ -16,6 +19,7 @@
 #include "src/base/units.h"
 #include "src/base/version.h"
 #include "src/cache/page_cache.h"
+#include "src/daemon/admin_server.h"
 #include "src/daemon/config.h"
 #include "src/daemon/service.h"
 #include "transport/socket_path.h"
@@ -28,13 +32,18 @@ struct Flags {
   std::string config;
   std::string socket;
   std::string ram;
+  std::string admin;
   std::string log_level;
   bool check_only = false;
 };
 
 transport::UnixServer* draining_server = nullptr;  // of the signal handler; set before it is armed
 
+std::atomic<bool> draining = false;
+static_assert(std::atomic<bool>::is_always_lock_free);  // a signal handler sets it
+
 void on_signal(int) {
+  draining = true;
   draining_server->request_drain();
 }
 
@@ -48,6 +57,9 @@ Result<Config> read_config(const Flags& flags) {
   }
   if (!flags.ram.empty()) {
     SLUICE_TRY(config.ram_bytes, parse_bytes(flags.ram));
+  }
+  if (!flags.admin.empty()) {
+    config.admin_address = flags.admin;
   }
   if (!flags.log_level.empty()) {
     config.log_level = flags.log_level;
@@ -77,6 +89,21 @@ Result<std::string> choose_socket(const Config& config) {
   return path.string();
 }
 
+// The admin pages, or nothing where they are off.
+Result<std::unique_ptr<AdminServer>> open_admin(const Config& config,
+                                                transport::UnixServer& server,
+                                                const Service& service) {
+  if (config.admin_address.empty()) {
+    return std::unique_ptr<AdminServer>();
+  }
+  return AdminServer::open(
+      {.address = config.admin_address},
+      [&server](std::function<void()> work) { server.post(std::move(work)); },
+      [&service] {
+        return AdminSnapshot{.ready = !draining, .metrics = metric_families(service.stats())};
+      });
+}
+
 Status serve(const Config& config, spdlog::logger& log) {
   SteadyClock clock;
   cache::PageCacheConfig cache_config;
@@ -88,12 +115,14 @@ Status serve(const Config& config, spdlog::logger& log) {
   server_config.connections_max = config.connections_max;
   server_config.drain_ms_max = static_cast<uint32_t>(config.drain_ms);
   SLUICE_TRY(auto server, transport::UnixServer::open(server_config, service, clock));
+  SLUICE_TRY(auto admin, open_admin(config, *server, service));
   draining_server = server.get();
   std::signal(SIGTERM, on_signal);
   std::signal(SIGINT, on_signal);
-  log.info("event=ready version={} socket={} ram=\"{}\"",
+  log.info("event=ready version={} socket={} admin={} ram=\"{}\"",
            kVersion,
            server_config.path,
+           admin == nullptr ? "off" : admin->address(),
            format_bytes(config.ram_bytes));
   Status ran = server->run();
   std::signal(SIGTERM, SIG_DFL);
@@ -133,6 +162,7 @@ int main(int argc, char** argv) {
   app.add_option("--config", flags.config, "TOML file; flags override it");
   app.add_option("--socket", flags.socket, "unix socket path");
   app.add_option("--ram", flags.ram, "capacity of the RAM tier, e.g. 1GiB");
+  app.add_option("--admin", flags.admin, "IP:PORT of the admin pages, e.g. 127.0.0.1:9464");
   app.add_option("--log-level", flags.log_level, "trace, debug, info, warn or error");
   app.add_flag("--check-config", flags.check_only, "check the configuration and exit");
   CLI11_PARSE(app, argc, argv);

@@ -15,6 +15,8 @@ TEST(Config, ReadsEveryOption) {
     drain = "2s"
     [ram]
     capacity = "64MiB"
+    [admin]
+    address = "127.0.0.1:9464"
     [log]
     level = "debug"
   )",
@@ -24,6 +26,7 @@ TEST(Config, ReadsEveryOption) {
   EXPECT_EQ(config->connections_max, 7u);
   EXPECT_EQ(config->drain_ms, 2000u);
   EXPECT_EQ(config->ram_bytes, 64ull << 20);
+  EXPECT_EQ(config->admin_address, "127.0.0.1:9464");
   EXPECT_EQ(config->log_level, "debug");
 }
 
@@ -32,6 +35,7 @@ TEST(Config, EmptyFileIsTheEmbeddedDefault) {
   ASSERT_TRUE(config.has_value());
   EXPECT_EQ(config->ram_bytes, 1ull << 30);
   EXPECT_TRUE(config->socket.empty());
+  EXPECT_TRUE(config->admin_address.empty());
 }
 
 // Each text is refused with a sentence that holds the fragment beside it.
@@ -48,6 +52,10 @@ TEST(Config, RefusesWhatItDoesNotKnowAndSaysWhere) {
       {"[listen]\nconnections_max = 99999999999", "1..65536 connections"},
       {"[listen]\ndrain = \"1h\"", "listen.drain: '1h' is not a quantity"},
       {"[listen]\ndrain = \"20min\"", "100ms..10min"},
+      {"[admin]\naddress = 9464", "admin.address: expected a text"},
+      {"[admin]\naddress = \"9464\"", "admin.address: '9464' is no address; expected IP:PORT"},
+      {"[admin]\naddress = \"127.0.0.1:70000\"", "a port of 1..65535"},
+      {"[admin]\naddress = \"0.0.0.0:9464\"", "admin.address: other machines could reach"},
       {"[log]\nlevel = \"loud\"", "none of trace, debug"},
       {"[log\n", "sluice.toml:1:"},
       {"[listen]\nsocket = \"a\\u0000b\"", "without NUL"},
