@@ -74,22 +74,23 @@ Result<Reservation> RamTier::reserve(uint32_t tenant, const Key& anchor, uint64_
     return SLUICE_ERR(Errc::invalid_argument, "a record of 0 bytes was to be stored");
   }
   // The bound on one page comes first, so that no sum below overflows.
-  if (bytes > kPageBytesMax || charge_bytes(bytes) > config_.tenant_bytes_max) {
+  const uint64_t share = config_.capacity_bytes / kReservedShare;
+  const uint64_t bytes_max = std::min(share, config_.tenant_bytes_max);
+  if (bytes > kPageBytesMax || put_charge(bytes).sum() > bytes_max) {
     return SLUICE_ERR(Errc::too_large,
                       "a record of {} bytes, expected up to {} and, with {} for its index entry, "
-                      "{}, the tenant's share of the RAM tier",
+                      "{}: a quarter of the RAM tier, or the tenant's share",
                       bytes,
                       kPageBytesMax,
-                      overhead_bytes(bytes),
-                      config_.tenant_bytes_max);
+                      put_charge(bytes).overhead_bytes,
+                      bytes_max);
   }
-  uint64_t reserved = stats_.reserved_bytes;
-  if (reserved > 0 && reserved + charge_bytes(bytes) > config_.capacity_bytes / 4) {
+  if (stats_.reserved_bytes + put_charge(bytes).sum() > share) {
     stats_.refused += 1;
     return SLUICE_ERR(Errc::overloaded,
                       "RAM tier: puts on their way hold {} bytes of {}, {} more would exceed a "
                       "quarter; put again when they have ended",
-                      reserved,
+                      stats_.reserved_bytes,
                       config_.capacity_bytes,
                       bytes);
   }
@@ -101,8 +102,8 @@ Result<Reservation> RamTier::reserve(uint32_t tenant, const Key& anchor, uint64_
     stats_.refused += 1;
     return no_space(tenant, bytes);
   }
-  charge(owner, bytes);
-  stats_.reserved_bytes += charge_bytes(bytes);
+  charge(owner, put_charge(bytes));
+  stats_.reserved_bytes += put_charge(bytes).sum();
   return Reservation(*this, tenant, anchor, std::move(extent));
 }
 
@@ -113,25 +114,31 @@ Status RamTier::commit(Reservation&& reservation, Record record) {
   SLUICE_ASSERT(record.tenant == taken.tenant_ && record.anchor == taken.anchor_);
   SLUICE_CHECK(verify(record, std::as_const(taken).bytes()));
   Tenant& owner = tenants_[record.tenant];
+  const Charge reserved = put_charge(record.bytes());
+  const Charge charged = record_charge(record);
+  if (charged.sum() > reserved.sum() && !make_charge_fit(owner, charged.sum() - reserved.sum())) {
+    return no_space(record.tenant, charged.sum() - reserved.sum());
+  }
   SLUICE_CHECK(owner.order.insert(record.key, record.anchor, ++now_));
 
-  uint64_t bytes = record.bytes();
   auto stored = std::make_shared<StoredRecord>();
   stored->record = std::move(record);
   stored->extent = std::move(taken.extent_);
   taken.tier_ = nullptr;
   owner.order.release(taken.anchor_);
-  stats_.reserved_bytes -= charge_bytes(bytes);
-  stats_.bytes += charge_bytes(bytes);
+  discharge(owner, reserved);
+  stats_.reserved_bytes -= reserved.sum();
+  charge(owner, charged);
+  stats_.bytes += charged.sum();
 
   auto [place, added] = owner.records.try_emplace(stored->record.key);
   if (added) {
     stats_.stored += 1;
     stats_.records += 1;
   } else {
-    uint64_t old_bytes = place->second->record.bytes();
-    discharge(owner, old_bytes);
-    stats_.bytes -= charge_bytes(old_bytes);
+    const Charge old = record_charge(place->second->record);
+    discharge(owner, old);
+    stats_.bytes -= old.sum();
     stats_.replaced += 1;
   }
   place->second = std::move(stored);
@@ -216,23 +223,41 @@ Error RamTier::no_space(uint32_t tenant, uint64_t bytes) const {
                     now.held_bytes);
 }
 
+RamTier::Charge RamTier::put_charge(uint64_t bytes) {
+  return {.extent_bytes = Arena::extent_bytes(bytes),
+          .overhead_bytes = kRecordOverheadBytes + bytes / kPutOverheadShare};
+}
+
+RamTier::Charge RamTier::record_charge(const Record& record) {
+  return {.extent_bytes = Arena::extent_bytes(record.bytes()),
+          .overhead_bytes = kRecordOverheadBytes + kSectionOverheadBytes * record.sections.size()};
+}
+
 std::unique_ptr<Extent> RamTier::make_room(Tenant& tenant, uint64_t bytes) {
-  uint64_t need = charge_bytes(bytes);
+  const uint64_t need = put_charge(bytes).sum();
+  while (make_charge_fit(tenant, need)) {
+    if (auto extent = arena_->allocate(bytes)) {
+      return extent;
+    }
+    if (!evict_one()) {  // there is room, but not in one piece
+      return nullptr;
+    }
+  }
+  return nullptr;
+}
+
+bool RamTier::make_charge_fit(Tenant& tenant, uint64_t need) {
   while (tenant.charged_bytes + need > config_.tenant_bytes_max) {
     if (!fits_beside_readers(need) || !evict_one_of(tenant)) {
-      return nullptr;
+      return false;
     }
   }
-  while (true) {
-    if (arena_->used_bytes() + overhead_bytes_ + need <= config_.capacity_bytes) {
-      if (auto extent = arena_->allocate(bytes)) {
-        return extent;
-      }
-    }
+  while (arena_->used_bytes() + overhead_bytes_ + need > config_.capacity_bytes) {
     if (!fits_beside_readers(need) || !evict_one()) {
-      return nullptr;
+      return false;
     }
   }
+  return true;
 }
 
 bool RamTier::fits_beside_readers(uint64_t need) const {
@@ -271,30 +296,30 @@ void RamTier::evict(Tenant& tenant, const Victim& victim) {
 
 void RamTier::remove(Tenant& tenant, const Key& key) {
   auto found = tenant.records.find(key);
-  uint64_t bytes = found->second->record.bytes();
+  const Charge charged = record_charge(found->second->record);
   tenant.order.remove(key);
   tenant.records.erase(found);
-  discharge(tenant, bytes);
-  stats_.bytes -= charge_bytes(bytes);
+  discharge(tenant, charged);
+  stats_.bytes -= charged.sum();
   stats_.records -= 1;
 }
 
-void RamTier::charge(Tenant& tenant, uint64_t bytes) {
-  tenant.charged_bytes += charge_bytes(bytes);
-  overhead_bytes_ += overhead_bytes(bytes);
+void RamTier::charge(Tenant& tenant, const Charge& charge) {
+  tenant.charged_bytes += charge.sum();
+  overhead_bytes_ += charge.overhead_bytes;
 }
 
-void RamTier::discharge(Tenant& tenant, uint64_t bytes) {
-  tenant.charged_bytes -= charge_bytes(bytes);
-  overhead_bytes_ -= overhead_bytes(bytes);
+void RamTier::discharge(Tenant& tenant, const Charge& charge) {
+  tenant.charged_bytes -= charge.sum();
+  overhead_bytes_ -= charge.overhead_bytes;
 }
 
 void RamTier::release(const Reservation& reservation) {
   Tenant& owner = tenants_[reservation.tenant_];
-  uint64_t bytes = reservation.bytes().size();
+  const Charge charged = put_charge(reservation.bytes().size());
   owner.order.release(reservation.anchor_);
-  discharge(owner, bytes);
-  stats_.reserved_bytes -= charge_bytes(bytes);
+  discharge(owner, charged);
+  stats_.reserved_bytes -= charged.sum();
 }
 
 const std::shared_ptr<const StoredRecord>* RamTier::lookup(uint32_t tenant, const Key& key) const {

@@ -19,10 +19,16 @@
 
 namespace sluice::store {
 
-// Charged for the index entry of a record: a flat part, and one part in 1024 of the bytes for the
-// section sums (24 bytes for each section of 32 KiB and more). Measured with mallinfo2: 781 bytes a
-// record with 20 sections.
+// Charged for the index entry of a record: a flat part and its section sums. Measured with
+// mallinfo2: 781 bytes a record with 20 sections. Until its record is known, a put is charged the
+// sums of sections of 24 KiB.
 inline constexpr uint64_t kRecordOverheadBytes = 1024;
+inline constexpr uint64_t kSectionOverheadBytes = sizeof(SectionSum);
+inline constexpr uint64_t kPutOverheadShare = 1024;  // one byte in so many
+
+// All puts on their way together may hold one part in so many of the capacity, which also bounds a
+// single record: slow or broken puts must not push out what is stored.
+inline constexpr uint64_t kReservedShare = 4;
 inline constexpr uint64_t kRamCapacityBytesMax = 1ull << 44;
 
 struct RamTierConfig {
@@ -113,14 +119,14 @@ class RamTier {
 
   // Makes room for a record of `bytes` that will hang on `anchor` (kNoAnchor: on none), evicting
   // what the order says but never `anchor` as a leaf. Errors: invalid_argument (0 bytes), too_large
-  // (more than the capacity or the tenant's share), overloaded (other puts on their way hold a
-  // quarter of the capacity: slow ones must not push out what is stored), no_space (all that is
-  // left is inner, reserved or held).
+  // (more than a quarter of the capacity, or than the tenant's share), overloaded (with other puts
+  // on their way more than a quarter), no_space (all that is left is inner, reserved or held).
   Result<Reservation> reserve(uint32_t tenant, const Key& anchor, uint64_t bytes);
 
   // Checks the filled bytes against `record` and makes it visible in place of any older one.
   // Requires: record.tenant and record.anchor are the reservation's. Errors: as verify();
-  // invalid_argument (the record would hang on itself). Nothing is stored then.
+  // invalid_argument (the record would hang on itself); no_space (for more section sums than a put
+  // is charged). Nothing is stored then.
   Status commit(Reservation&& reservation, Record record);
 
   // The record's metadata, or null. Not a use; valid until the next call that changes the tier.
@@ -153,14 +159,21 @@ class RamTier {
 
   explicit RamTier(const RamTierConfig& config, std::shared_ptr<Arena> arena);
 
-  static uint64_t overhead_bytes(uint64_t bytes) { return kRecordOverheadBytes + bytes / 1024; }
+  // What is counted against the capacity.
+  struct Charge {
+    uint64_t extent_bytes = 0;
+    uint64_t overhead_bytes = 0;
 
-  static uint64_t charge_bytes(uint64_t bytes) {
-    return Arena::extent_bytes(bytes) + overhead_bytes(bytes);
-  }
+    uint64_t sum() const { return extent_bytes + overhead_bytes; }
+  };
+
+  static Charge put_charge(uint64_t bytes);
+  static Charge record_charge(const Record& record);
 
   Error no_space(uint32_t tenant, uint64_t bytes) const;
   std::unique_ptr<Extent> make_room(Tenant& tenant, uint64_t bytes);
+  // Evicts until `need` more bytes may be charged to the tenant; false if they never can be.
+  bool make_charge_fit(Tenant& tenant, uint64_t need);
   // What readers hold and puts reserved stays taken however much is evicted: a put that cannot fit
   // beside them must not empty the tier first.
   bool fits_beside_readers(uint64_t need) const;
@@ -168,8 +181,8 @@ class RamTier {
   bool evict_one();
   void evict(Tenant& tenant, const Victim& victim);
   void remove(Tenant& tenant, const Key& key);
-  void charge(Tenant& tenant, uint64_t bytes);
-  void discharge(Tenant& tenant, uint64_t bytes);
+  void charge(Tenant& tenant, const Charge& charge);
+  void discharge(Tenant& tenant, const Charge& charge);
   void release(const Reservation& reservation);
   const std::shared_ptr<const StoredRecord>* lookup(uint32_t tenant, const Key& key) const;
 

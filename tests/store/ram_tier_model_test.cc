@@ -20,8 +20,13 @@ constexpr uint64_t kCapacity = 256 << 10;
 constexpr uint64_t kTenantMax = 160 << 10;
 constexpr uint64_t kKeys = 30;  // of one tenant
 
-uint64_t charge_of(uint64_t bytes) {
-  return Arena::extent_bytes(bytes) + kRecordOverheadBytes + bytes / 1024;
+uint64_t put_charge_of(uint64_t bytes) {
+  return Arena::extent_bytes(bytes) + kRecordOverheadBytes + bytes / kPutOverheadShare;
+}
+
+uint64_t charge_of(const Record& record) {
+  return Arena::extent_bytes(record.bytes()) + kRecordOverheadBytes +
+         kSectionOverheadBytes * record.sections.size();
 }
 
 struct Stored {
@@ -116,34 +121,47 @@ class Model {
   uint64_t charged(int64_t tenant) const {
     uint64_t sum = 0;
     for (const auto& [id, stored] : stored_) {
-      sum += tenant < 0 || id.first == tenant ? charge_of(stored.sample.bytes.size()) : 0;
+      sum += tenant < 0 || id.first == tenant ? charge_of(stored.sample.record) : 0;
     }
     for (const Pending& pending : pending_) {
       const Sample& sample = pending.sample;
-      sum += tenant < 0 || sample.record.tenant == tenant ? charge_of(sample.bytes.size()) : 0;
+      sum += tenant < 0 || sample.record.tenant == tenant ? put_charge_of(sample.bytes.size()) : 0;
     }
     return sum;
   }
 
-  // Takes out of the oracle what the tier evicted, checking that the rules name the same.
-  void follow_evictions(const Sample& sample) {
-    const Record& record = sample.record;
+  bool is_there(const std::pair<const Id, Stored>& entry) const {
+    const Record* record = tier_->find(entry.first.first, entry.first.second);
+    return record != nullptr && *record == entry.second.sample.record;
+  }
+
+  // Takes out of the oracle what the tier evicted for `need` more bytes, checking that the rules
+  // name the same.
+  void follow_evictions(const Record& record, uint64_t need) {
     Id claimed = {record.tenant, record.anchor};
-    while (charged(record.tenant) + charge_of(sample.bytes.size()) > kTenantMax) {
+    while (charged(record.tenant) + need > kTenantMax) {
       auto gone = victim(record.tenant, claimed);
-      if (gone == stored_.end()) {
+      if (gone == stored_.end() || is_there(*gone)) {
         break;
       }
-      ASSERT_EQ(tier_->find(gone->first.first, gone->first.second), nullptr);
       stored_.erase(gone);
     }
     while (true) {
       auto gone = victim(-1, claimed);
-      if (gone == stored_.end() || tier_->find(gone->first.first, gone->first.second) != nullptr) {
+      if (gone == stored_.end() || is_there(*gone)) {
         break;
       }
       stored_.erase(gone);
     }
+  }
+
+  // Nothing more may go, or all of it together would not be enough beside what readers and puts
+  // hold.
+  void check_no_space(const Record& record, uint64_t need, uint64_t reserved) {
+    bool over_share = charged(record.tenant) + need > kTenantMax;
+    bool stuck = tier_->stats().held_bytes + reserved + need > kCapacity;
+    ASSERT_TRUE(stuck || victim(over_share ? record.tenant : -1, {record.tenant, record.anchor}) ==
+                             stored_.end());
   }
 
   void begin_put() {
@@ -154,17 +172,18 @@ class Model {
                                  .bytes = 100 + prng_.below(prng_.below(8) == 0 ? 60000 : 9000),
                                  .tenant = tenant,
                                  .key = key,
-                                 .anchor = anchor});
+                                 .anchor = anchor,
+                                 .sections = prng_.below(6) == 0 ? 400u : 3u});
     auto room = tier_->reserve(tenant, anchor, sample.bytes.size());
     if (room.has_error() && room.error().code == Errc::overloaded) {
       ASSERT_FALSE(pending_.empty());
       return;
     }
-    follow_evictions(sample);
+    follow_evictions(sample.record, put_charge_of(sample.bytes.size()));
     if (room.has_error()) {
       ASSERT_EQ(room.error().code, Errc::no_space);
-      bool over_share = charged(tenant) + charge_of(sample.bytes.size()) > kTenantMax;
-      ASSERT_EQ(victim(over_share ? tenant : -1, {tenant, anchor}), stored_.end());
+      check_no_space(
+          sample.record, put_charge_of(sample.bytes.size()), tier_->stats().reserved_bytes);
       return;
     }
     check_apart(room->bytes());
@@ -178,7 +197,7 @@ class Model {
     }
     auto pending =
         std::next(pending_.begin(), static_cast<ptrdiff_t>(prng_.below(pending_.size())));
-    Sample sample = std::move(pending->sample);
+    Sample sample = pending->sample;
     Id id = {sample.record.tenant, sample.record.key};
     uint64_t how = prng_.below(10);
     if (how == 0) {
@@ -189,15 +208,31 @@ class Model {
       pending->room.bytes()[prng_.below(sample.bytes.size())] ^= 1;
     }
     const uint8_t* at = pending->room.bytes().data();
+    const uint64_t reserved = tier_->stats().reserved_bytes;
     Status status = tier_->commit(std::move(pending->room), sample.record);
+    if (how != 1) {
+      check_end(sample.record, status, reserved);
+    }
     pending_.erase(pending);
     if (how == 1) {
       ASSERT_EQ(status.error().code, Errc::bad_checksum);
-    } else if (closes_ring(sample.record)) {
-      ASSERT_EQ(status.error().code, Errc::invalid_argument);
-    } else {
-      ASSERT_TRUE(status.has_value()) << status.error().to_string();
+    } else if (status.has_value()) {
       stored_[id] = {.sample = std::move(sample), .at = at, .last_use = ++now_};
+    }
+  }
+
+  // What a commit evicted for section sums beyond what the put was charged, and how it ended.
+  void check_end(const Record& record, const Status& status, uint64_t reserved) {
+    const uint64_t put_charge = put_charge_of(record.bytes());
+    const uint64_t more = std::max(charge_of(record), put_charge) - put_charge;
+    if (more > 0) {
+      follow_evictions(record, more);
+    }
+    if (status.has_error() && status.error().code == Errc::no_space) {
+      check_no_space(record, more, reserved);
+    } else {
+      ASSERT_EQ(status.has_error(), closes_ring(record));
+      ASSERT_TRUE(status.has_value() || status.error().code == Errc::invalid_argument);
     }
   }
 
