@@ -73,7 +73,7 @@ _SIGNATURES = {
     "sluice_model_digest": (C.c_int, [_P, _U32, _P]),
     "sluice_model_groups": (_U32, [_P]),
     "sluice_model_json": (_STR, [_P]),
-    "sluice_connect": (C.c_int, [_STR, _U32, _OUT]),
+    "sluice_client_open": (C.c_int, [_STR, _U32, _OUT]),
     "sluice_client_free": (None, [_P]),
     "sluice_stats": (C.c_int, [_P, C.POINTER(_STR)]),
     "sluice_miss_reason": (_STR, [_P]),
@@ -184,12 +184,12 @@ class Model(_Handle):
 
 
 class Client(_Handle):
-    """One connection to sluiced; it reconnects by itself at the call after a failure."""
+    """One connection to sluiced, made when first needed and again after a failure."""
 
     _free = "sluice_client_free"
 
     def __init__(self, address=None, deadline_ms: int = 5000):
-        super().__init__("sluice_connect", os.fsencode(address) if address else None, deadline_ms)
+        super().__init__("sluice_client_open", os.fsencode(address) if address else None, deadline_ms)
 
     def stats(self) -> dict:
         text = _STR()

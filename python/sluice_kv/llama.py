@@ -6,22 +6,20 @@
     cache.store(prompt)
 
 A failure on Sluice's side never reaches the engine: restore() then answers 0 with an empty
-sequence, store() answers None, `last_error` says why, and a daemon that does not answer is left
-alone for `retry_s`, and twice as long after each further failure, up to five minutes. store()
-encodes and sends in the caller's time. What the caller does wrong (a sequence that is not empty)
-raises ValueError. Used by the thread that uses the context.
+sequence, store() answers None and `last_error` says why; a daemon that does not answer in time is
+left alone for a while (sluice.h, "Deadlines"). store() encodes and sends in the caller's time. What
+the caller does wrong (a sequence that is not empty) raises ValueError. Used by the thread that uses
+the context.
 """
 
 import logging
 import struct
-import time
 
 from sluice_kv import api
 from sluice_kv.llama_api import GGML_TYPES, Context, LlamaError, Model
 
 PAGE_TOKENS = 64
 BLOB_MAGIC = 0xAF143CD8
-RETRY_MAX_S = 300.0
 
 _log = logging.getLogger("sluice_kv")
 
@@ -40,7 +38,6 @@ class Connector:
         socket: str | None = None,
         *,
         deadline_ms: int = 5000,
-        retry_s: float = 5.0,
         salt: bytes = b"",
         max_kl: int = api.KL_EXACT,
     ):
@@ -48,15 +45,9 @@ class Connector:
         self.last_error: str | None = None
         self.last_transfer: api.Transfer | None = None
         self._path, self._model = model.path, None
-        self._socket, self._deadline_ms, self._retry_s, self._salt = (
-            socket,
-            deadline_ms,
-            retry_s,
-            salt,
-        )
+        self._socket, self._deadline_ms, self._salt = socket, deadline_ms, salt
         self._client: api.Client | None = None
         self._spaces: api.LlamaSpaces | None = None
-        self._quiet_until, self._failures = 0.0, 0
 
     def wait_ready(self, timeout_s: float = 60.0) -> bool:
         """Waits for the model's digest and opens the spaces; until then Sluice is off."""
@@ -181,24 +172,16 @@ class Connector:
         return tokens
 
     def _guard(self, what: str, work, digest_wait_ms: int = 0):
-        """Runs work on the open spaces; on Sluice's failure returns None.
-
-        A daemon that was gone or did not answer in time is not asked again before retry_s is over.
-        """
-        if time.monotonic() < self._quiet_until:
-            return None
+        """Runs work on the open spaces; on Sluice's failure returns None."""
         try:
             result = work(self._open(digest_wait_ms))
         except (api.Error, LlamaError, NotReady, OSError) as error:
             self._failed(what, error)
             return None
-        self.last_error, self._failures = None, 0
+        self.last_error = None
         return result
 
     def _failed(self, what: str, error: Exception) -> None:
+        # A daemon that is down fails every call: the first failure is news, the others are not.
+        _log.log(logging.DEBUG if self.last_error else logging.WARNING, "sluice %s: %s", what, error)
         self.last_error = f"{what}: {error}"
-        _log.warning("sluice %s", self.last_error)
-        if isinstance(error, api.Error) and error.status in (api.CONNECTION_LOST, api.TIMED_OUT):
-            # Doubled each time: a daemon that hangs must not cost a deadline again and again.
-            pause = min(self._retry_s * 2**self._failures, RETRY_MAX_S)
-            self._quiet_until, self._failures = time.monotonic() + pause, self._failures + 1

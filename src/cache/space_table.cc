@@ -18,8 +18,12 @@ Result<std::shared_ptr<Space>> SpaceTable::open(uint32_t tenant, ByteSpan descri
   SLUICE_TRY(Descriptor parsed, parse_descriptor(descriptor));
   PageGeometry shape = geometry(parsed);
   SLUICE_CHECK(shape.validate());
-  known.push_front(std::make_shared<Space>(
-      Space{.tenant = tenant, .id = id, .descriptor = std::move(parsed), .geometry = shape}));
+  known.push_front(
+      std::make_shared<Space>(Space{.tenant = tenant,
+                                    .id = id,
+                                    .bytes = Bytes(descriptor.begin(), descriptor.end()),
+                                    .descriptor = std::move(parsed),
+                                    .geometry = shape}));
   if (known.size() > kSpacesPerTenantMax) {
     known.pop_back();
   }
@@ -30,23 +34,23 @@ std::string SpaceTable::explain_miss(const Space& space) const {
   if (space.stored) {
     return "this space is known, but none of these pages is stored: other tokens, or evicted";
   }
-  std::vector<FieldDifference> nearest;
+  const Space* nearest = nullptr;
+  size_t fewest = SIZE_MAX;
   if (auto known = tenants_.find(space.tenant); known != tenants_.end()) {
     for (const auto& other : known->second) {
-      if (!other->stored) {
-        continue;
-      }
-      std::vector<FieldDifference> differences = diff(space.descriptor, other->descriptor);
-      if (nearest.empty() || differences.size() < nearest.size()) {
-        nearest = std::move(differences);
+      const size_t differences =
+          other->stored ? count_differences(space.bytes, other->bytes) : SIZE_MAX;
+      if (differences < fewest) {
+        nearest = other.get();
+        fewest = differences;
       }
     }
   }
-  if (nearest.empty()) {
+  if (nearest == nullptr) {
     return "nothing was stored yet";
   }
   return fmt::format("nothing is stored in this space; the nearest one differs in {}",
-                     to_string(nearest));
+                     to_string(diff(space.descriptor, nearest->descriptor)));
 }
 
 Result<uint32_t> HandleTable::add(const OpenSpace& open) {
@@ -55,13 +59,18 @@ Result<uint32_t> HandleTable::add(const OpenSpace& open) {
       return static_cast<uint32_t>(i + 1);
     }
   }
-  if (open_.size() == kHandlesMax) {
+  const size_t bytes = descriptor_bytes_ + open.space->bytes.size();
+  if (open_.size() == kHandlesMax || bytes > kHandleBytesMax) {
     return SLUICE_ERR(Errc::too_large,
-                      "{} spaces are open on this connection, the most there may be; open others "
-                      "on a new one",
-                      kHandlesMax);
+                      "{} spaces with descriptors of {} bytes are open on this connection, at most "
+                      "{} and {}; open others on a new one",
+                      open_.size(),
+                      descriptor_bytes_,
+                      kHandlesMax,
+                      kHandleBytesMax);
   }
   open_.push_back(open);
+  descriptor_bytes_ = bytes;
   return static_cast<uint32_t>(open_.size());
 }
 

@@ -19,12 +19,16 @@
 namespace sluice::cache {
 
 inline constexpr size_t kSpacesPerTenantMax = 256;  // known ones; a descriptor has up to 64 KiB
-inline constexpr size_t kHandlesMax = 64;           // of one connection: each may hold 64 KiB
+inline constexpr size_t kHandlesMax = 64;           // of one connection
+// Of all descriptors that one connection has open. Real ones have some hundred bytes; 256
+// connections with 64 of the largest would hold 1 GiB beside the tiers.
+inline constexpr size_t kHandleBytesMax = 256 << 10;
 
 // One space of one tenant.
 struct Space {
   uint32_t tenant = 0;
   Hash32 id{};
+  Bytes bytes;  // the descriptor as it came: canonical
   Descriptor descriptor;
   PageGeometry geometry;
   bool stored = false;  // a page of it was stored since it became known
@@ -55,7 +59,7 @@ class SpaceTable {
 class HandleTable {
  public:
   // The handle of a space as opened: 1 and up, the same one for the same space and worst_kl.
-  // Errors: too_large (kHandlesMax are open).
+  // Errors: too_large (kHandlesMax are open, or kHandleBytesMax of descriptors).
   Result<uint32_t> add(const OpenSpace& open);
 
   // What a handle stands for. Memory: the table's. Errors: unknown_handle.
@@ -63,6 +67,7 @@ class HandleTable {
 
  private:
   std::vector<OpenSpace> open_;  // handle - 1
+  size_t descriptor_bytes_ = 0;
 };
 
 }  // namespace sluice::cache

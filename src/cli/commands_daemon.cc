@@ -15,25 +15,25 @@ namespace {
 
 constexpr int kPings = 5;
 
-Result<std::unique_ptr<client::Client>> connect(const DaemonOptions& options) {
-  return client::Client::connect({.address = options.socket, .deadline_ms = options.deadline_ms});
+Result<std::unique_ptr<client::Client>> open_client(const DaemonOptions& options) {
+  return client::Client::open({.address = options.socket, .deadline_ms = options.deadline_ms});
 }
 
 }  // namespace
 
 Result<int> ping(const DaemonOptions& options, bool json) {
   SteadyClock clock;
-  SLUICE_TRY(auto connected, connect(options));
+  SLUICE_TRY(auto client, open_client(options));
   std::array<uint64_t, kPings> took_ns{};
   for (uint64_t& ns : took_ns) {
-    SLUICE_TRY(auto* requester, connected->requester());
+    SLUICE_TRY(auto* requester, client->requester());
     const uint64_t start = clock.now_ns();
-    SLUICE_CHECK(requester->stats(connected->call_options()));
+    SLUICE_CHECK(requester->stats(client->call_options()));
     ns = clock.now_ns() - start;
   }
   std::sort(took_ns.begin(), took_ns.end());
   const double median_us = static_cast<double>(took_ns[kPings / 2]) / 1e3;
-  const std::string& daemon = connected->daemon_software();
+  const std::string& daemon = client->daemon_software();
   if (json) {
     nlohmann::json out = {{"daemon", daemon}, {"client", kVersion}, {"round_trip_us", median_us}};
     fmt::print("{}\n", out.dump());
@@ -44,9 +44,9 @@ Result<int> ping(const DaemonOptions& options, bool json) {
 }
 
 Result<int> stat(const DaemonOptions& options, bool json) {
-  SLUICE_TRY(auto connected, connect(options));
-  SLUICE_TRY(auto* requester, connected->requester());
-  SLUICE_TRY(auto reply, requester->stats(connected->call_options()));
+  SLUICE_TRY(auto client, open_client(options));
+  SLUICE_TRY(auto* requester, client->requester());
+  SLUICE_TRY(auto reply, requester->stats(client->call_options()));
   nlohmann::json out = nlohmann::json::object();
   for (const auto& stat : reply.stats) {
     if (json) {

@@ -104,7 +104,7 @@ Result<Sequence> open_sequence(const SequenceOptions& options) {
   SLUICE_TRY(out.tokens, parse_tokens(text));
   SLUICE_TRY(out.model, client::ModelFile::open(options.model));
   SLUICE_TRY(out.client,
-             client::Client::connect(
+             client::Client::open(
                  {.address = options.daemon.socket, .deadline_ms = options.daemon.deadline_ms}));
   SLUICE_TRY(Hash32 digest, out.model->digest(std::numeric_limits<uint32_t>::max()));
   client::LlamaCacheOptions cache;

@@ -42,7 +42,7 @@ struct Sequence {
 };
 
 // Reads model and tokens, connects, opens the spaces; waits for the model's digest.
-// Errors: io_error, bad_value, as client::Client::connect and client::LlamaCache::open.
+// Errors: io_error, bad_value, as client::Client::open and client::LlamaCache::open.
 Result<Sequence> open_sequence(const SequenceOptions& options);
 
 // Whole numbers between white space or commas. Errors: bad_value (names the offset).

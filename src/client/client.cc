@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <string_view>
 #include <utility>
@@ -46,16 +47,14 @@ Result<std::string> say_hello(transport::Requester& requester, const transport::
 
 }  // namespace
 
-Result<std::unique_ptr<Client>> Client::connect(ClientOptions options) {
+Result<std::unique_ptr<Client>> Client::open(ClientOptions options) {
   if (options.deadline_ms == 0 || options.deadline_ms > transport::kDeadlineMsMax) {
     return SLUICE_ERR(Errc::invalid_argument,
                       "deadline of {} ms is outside 1..{}",
                       options.deadline_ms,
                       transport::kDeadlineMsMax);
   }
-  std::unique_ptr<Client> client(new Client(std::move(options)));
-  SLUICE_CHECK(client->requester());
-  return client;
+  return std::unique_ptr<Client>(new Client(std::move(options)));
 }
 
 Result<transport::Requester*> Client::requester() {
@@ -63,18 +62,62 @@ Result<transport::Requester*> Client::requester() {
     return requester_.get();
   }
   requester_.reset();
-  transport::CallOptions call = call_options();
-  SLUICE_TRY(auto stream, transport::connect_unix(find_socket(options_.address), call.deadline_ns));
-  auto fresh = std::make_unique<transport::Requester>(std::move(stream), clock_);
-  SLUICE_TRY(daemon_software_, say_hello(*fresh, call));
-  requester_ = std::move(fresh);
+  const uint64_t now = clock_.now_ns();
+  if (now < pause_ends_ns_) {
+    return SLUICE_ERR(Errc::timed_out,
+                      "the daemon took more than {} ms before; it is asked again in {} ms",
+                      options_.deadline_ms,
+                      (pause_ends_ns_ - now) / 1'000'000);
+  }
+  SLUICE_TRY(requester_, connect());
+  connected_ns_ = clock_.now_ns();
   ++generation_;
   return requester_.get();
 }
 
+Result<std::unique_ptr<transport::Requester>> Client::connect() {
+  transport::CallOptions call = call_options();
+  SLUICE_TRY(auto stream, transport::connect_unix(find_socket(options_.address), call.deadline_ns));
+  auto fresh = std::make_unique<transport::Requester>(std::move(stream), clock_);
+  SLUICE_TRY(daemon_software_, say_hello(*fresh, call));
+  return fresh;
+}
+
 transport::CallOptions Client::call_options() const {
-  return {.deadline_ns = clock_.now_ns() + uint64_t{options_.deadline_ms} * 1'000'000,
+  const uint64_t request_ends = clock_.now_ns() + deadline_ns();
+  return {.deadline_ns = calls_ == 0 ? request_ends : std::min(request_ends, call_ends_ns_),
           .trace_id = {}};
+}
+
+Client::Call::Call(Client& client) : client_(client) {
+  if (client_.calls_++ == 0) {
+    client_.call_ends_ns_ = client_.clock_.now_ns() + client_.deadline_ns();
+  }
+}
+
+Client::Call::~Call() {
+  if (--client_.calls_ == 0) {
+    client_.end_call();
+  }
+}
+
+// A daemon that is gone says so at once and costs nothing: only lost time is remembered, which is
+// most of a deadline (the daemon's own timed_out comes after 7/8 of it).
+void Client::end_call() {
+  const uint64_t now = clock_.now_ns();
+  if (now + deadline_ns() / 4 < call_ends_ns_) {
+    return;
+  }
+  const uint64_t shortest = std::min(kPauseDeadlines * deadline_ns(), kPauseNsMax);
+  // A connection that served for longer than the last pause starts the count anew.
+  const bool again = pause_ns_ != 0 && now - std::max(connected_ns_, pause_ends_ns_) < pause_ns_;
+  pause_ns_ = again ? std::min(2 * pause_ns_, kPauseNsMax) : shortest;
+  pause_ends_ns_ = now + pause_ns_;
+  requester_.reset();
+}
+
+void Client::moved(uint64_t tensor_bytes) {
+  call_ends_ns_ += tensor_bytes * 1'000'000'000 / kSlowestBytesPerS;
 }
 
 }  // namespace sluice::client

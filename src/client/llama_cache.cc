@@ -37,6 +37,7 @@ Result<std::unique_ptr<LlamaCache>> LlamaCache::open(Client& client,
                                                      const Hash32& model_digest,
                                                      const LlamaCacheOptions& options) {
   SLUICE_TRY(LlamaLayout layout, make_llama_layout(manifest, options.llama));
+  Client::Call call(client);
   std::unique_ptr<LlamaCache> cache(new LlamaCache(client, std::move(layout)));
   cache->page_tokens_ = options.llama.page_tokens;
   const uint32_t n_ctx = options.n_ctx != 0 ? options.n_ctx : manifest.context_tokens;
@@ -89,6 +90,7 @@ Result<uint32_t> LlamaCache::ask(std::span<const Hash32> keys, uint32_t max_kl) 
 }
 
 Result<uint32_t> LlamaCache::lookup(std::span<const uint32_t> tokens, uint32_t max_kl) {
+  Client::Call call(client_);
   std::vector<Hash32> all = keys(tokens);
   if (all.empty()) {
     return 0u;
@@ -98,6 +100,7 @@ Result<uint32_t> LlamaCache::lookup(std::span<const uint32_t> tokens, uint32_t m
 }
 
 Result<uint32_t> LlamaCache::store(std::span<const uint32_t> tokens, ByteSpan blob, Transfer& out) {
+  Client::Call call(client_);
   SLUICE_TRY(LlamaState state, check_llama_state(blob, layout_));
   if (state.n_tokens < tokens.size()) {
     return SLUICE_ERR(Errc::bad_value,
@@ -194,6 +197,7 @@ Result<uint32_t> LlamaCache::load(std::span<const uint32_t> tokens,
                                   uint32_t max_kl,
                                   MutByteSpan blob,
                                   Transfer& out) {
+  Client::Call call(client_);
   std::vector<Hash32> all = keys(tokens);
   for (int round = 0; round < kLoadRoundsMax && !all.empty(); ++round) {
     SLUICE_TRY(uint32_t n_pages, ask(all, max_kl));
@@ -212,6 +216,7 @@ Result<uint32_t> LlamaCache::load_keys(std::span<const Hash32> keys,
                                        uint32_t max_kl,
                                        MutByteSpan blob,
                                        Transfer& out) {
+  Client::Call call(client_);
   if (keys.empty() || keys.size() % spaces_.size() != 0) {
     return SLUICE_ERR(Errc::invalid_argument,
                       "{} keys are not the same number for each of {} groups",

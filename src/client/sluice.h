@@ -7,10 +7,11 @@
  * Threads: objects of different clients are independent; one client and all that was opened on it
  * are used by one thread at a time. sluice_last_error() is per thread.
  * Memory: the caller owns every buffer it passes in; the library keeps no pointer after it returns.
- * Deadlines: the client's deadline bounds each request to the daemon, and a call ends with the
- * first request that misses it, so a daemon that is gone or hangs costs one deadline. A call that
- * moves many pages makes many requests. After connection_lost or timed_out the client connects
- * again by itself at the next call. */
+ * Deadlines: a call waits for the daemon no longer than the client's deadline, and one second more
+ * for every 16 MiB of tensors that it has moved: slower than that, computing them again is quicker.
+ * After a call that took all of its time the next ones end with timed_out at once, for four
+ * deadlines at first, up to five minutes if it happens again and again. After connection_lost the
+ * client connects again by itself at the next call. */
 #ifndef SLUICE_H_
 #define SLUICE_H_
 
@@ -92,11 +93,12 @@ SLUICE_API const char* sluice_model_json(const sluice_model* model);
 
 /* ---- Client: one connection to sluiced ------------------------------------------------------ */
 
-/* Connects and says HELLO. `address`: a unix socket path, or NULL for $SLUICE_SOCKET where it is
- * set, else $XDG_RUNTIME_DIR/sluice.sock where it exists, else /run/sluice/sluice.sock. deadline_ms
- * bounds each request. Errors: connection_lost, timed_out, protocol_error, bad_version,
- * identity_mismatch (the key chain's self-test differs), draining. */
-SLUICE_API int sluice_connect(const char* address, uint32_t deadline_ms, sluice_client** out);
+/* Makes a client, which connects when a call first needs the daemon. `address`: a unix socket path,
+ * or NULL for $SLUICE_SOCKET where it is set, else $XDG_RUNTIME_DIR/sluice.sock where it exists,
+ * else /run/sluice/sluice.sock. deadline_ms: 1 to 600000. Errors: invalid_argument.
+ * Errors of a request, from every call that makes one: connection_lost, timed_out, protocol_error,
+ * bad_version, identity_mismatch (the key chain's self-test differs), draining, overloaded. */
+SLUICE_API int sluice_client_open(const char* address, uint32_t deadline_ms, sluice_client** out);
 /* Closes and frees. NULL is allowed; spaces and connectors of the client must be freed before. */
 SLUICE_API void sluice_client_free(sluice_client* client);
 /* The daemon's counters as JSON text, valid until the client's next call. Errors: as a request. */

@@ -126,13 +126,13 @@ const char* sluice_model_json(const sluice_model* model) {
   return model == nullptr ? "" : model->file->json().c_str();
 }
 
-int sluice_connect(const char* address, uint32_t deadline_ms, sluice_client** out) {
+int sluice_client_open(const char* address, uint32_t deadline_ms, sluice_client** out) {
   return abi_guarded([&]() -> Status {
     SLUICE_REQUIRE(out);
     *out = nullptr;
     sluice::client::ClientOptions options{.address = address == nullptr ? "" : address,
                                           .deadline_ms = deadline_ms};
-    SLUICE_TRY(auto client, sluice::client::Client::connect(std::move(options)));
+    SLUICE_TRY(auto client, sluice::client::Client::open(std::move(options)));
     *out = new sluice_client{std::move(client), {}};
     return {};
   });
@@ -146,6 +146,7 @@ int sluice_stats(sluice_client* client, const char** json_out) {
   return abi_guarded([&]() -> Status {
     SLUICE_REQUIRE(client);
     SLUICE_REQUIRE(json_out);
+    sluice::client::Client::Call call(*client->client);
     SLUICE_TRY(auto* requester, client->client->requester());
     SLUICE_TRY(auto reply, requester->stats(client->client->call_options()));
     nlohmann::json stats = nlohmann::json::object();

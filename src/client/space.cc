@@ -28,7 +28,7 @@ Result<std::unique_ptr<Space>> Space::open(Client& client, ByteSpan descriptor, 
   space->geometry_ = geometry(space->parsed_);
   SLUICE_TRY(uint64_t bound, codec::encode_bound(space->geometry_));
   space->encoded_.resize(bound);
-  SLUICE_CHECK(space->opened());
+  SLUICE_CHECK(space->handle());
   return space;
 }
 
@@ -37,6 +37,7 @@ std::vector<Hash32> Space::keys(std::span<const uint32_t> tokens) const {
 }
 
 Result<uint32_t> Space::handle() {
+  Client::Call call(client_);
   SLUICE_TRY(Opened open, opened());
   return open.handle;
 }
@@ -60,6 +61,7 @@ Result<Space::Opened> Space::opened() {
 }
 
 Result<uint32_t> Space::lookup(std::span<const Hash32> keys, uint32_t max_kl) {
+  Client::Call call(client_);
   SLUICE_TRY(Opened open, opened());
   transport::LookupRequest request;
   request.max_kl = max_kl;
@@ -81,6 +83,7 @@ Status Space::put(const Chain& chain,
                   const std::function<Result<ByteSpan>(uint32_t page)>& load,
                   Transfer& out) {
   SLUICE_ASSERT(anchors.size() == chain.keys.size());
+  Client::Call call(client_);
   SLUICE_TRY(uint32_t known, lookup(chain.keys, worst_kl_));
   out.pages_kept += known;
   for (size_t i = known; i < chain.keys.size(); ++i) {
@@ -101,6 +104,7 @@ Status Space::put(const Chain& chain,
     const ByteSpan page = ByteSpan(encoded_).first(bytes);
     SLUICE_TRY(transport::PutReply reply,
                open.requester->put(request, {&page, 1}, client_.call_options()));
+    client_.moved(tensors.size());
     if (reply.outcome == transport::PutOutcome::unchanged) {
       ++out.pages_kept;
     } else {
@@ -113,6 +117,7 @@ Status Space::put(const Chain& chain,
 }
 
 Result<uint32_t> Space::erase(std::span<const Hash32> keys) {
+  Client::Call call(client_);
   SLUICE_TRY(Opened open, opened());
   const transport::DeleteRequest request{.handle = open.handle, .keys = {keys.begin(), keys.end()}};
   SLUICE_TRY(transport::DeleteReply reply, open.requester->erase(request, client_.call_options()));
@@ -134,6 +139,7 @@ Result<Bytes> Space::get_encoded(const Hash32& key, uint32_t max_kl) {
     Errc status = Errc::ok;
   };
 
+  Client::Call call(client_);
   SLUICE_TRY(Opened open, opened());
   transport::GetRequest request;
   request.handle = open.handle;
@@ -181,6 +187,7 @@ class Space::Receiver final : public transport::PageSink {
     ++out_.pages;
     out_.raw_bytes += tensors.size();
     out_.stored_bytes += meta.page_bytes();
+    space_.client_.moved(tensors.size());
   }
 
   void page_missing(const transport::PageMeta&) override { stopped_ = true; }
@@ -270,6 +277,7 @@ Result<size_t> Space::get_batch(const Chain& chain,
 }
 
 Result<size_t> Space::get(const Chain& chain, uint32_t max_kl, PageTarget& target, Transfer& out) {
+  Client::Call call(client_);
   const size_t step = std::max<size_t>(1, kGetBytes / page_bytes());
   size_t whole = 0;
   while (whole < chain.keys.size()) {

@@ -51,7 +51,7 @@ class Space {
  public:
   // Opens the space. worst_kl: the worst quality that this process may ever load; stamped on every
   // put. Errors: bad_value, bad_version, truncated, too_large (descriptor), identity_mismatch, as
-  // Client::connect.
+  // Client::requester.
   static Result<std::unique_ptr<Space>> open(Client& client,
                                              ByteSpan descriptor,
                                              uint32_t worst_kl);

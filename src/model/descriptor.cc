@@ -125,6 +125,15 @@ Bytes field_bytes(const DescriptorField& field, const Descriptor& d) {
   return std::move(writer).take();
 }
 
+// The bytes of the next field of canonical bytes.
+ByteSpan take_field(ByteSpan& rest) {
+  constexpr size_t kIdAndLength = sizeof(uint16_t) + sizeof(uint32_t);
+  const size_t bytes = kIdAndLength + load_le<uint32_t>(rest.data() + sizeof(uint16_t));
+  ByteSpan field = rest.first(bytes);
+  rest = rest.subspan(bytes);
+  return field;
+}
+
 // Reads field `index`, which the next id and length must announce.
 Status read_field(ByteReader& reader, size_t index, Descriptor& d) {
   const DescriptorField& field = descriptor_fields()[index];
@@ -198,6 +207,14 @@ std::vector<FieldDifference> diff(const Descriptor& here, const Descriptor& ther
     }
   }
   return out;
+}
+
+size_t count_differences(ByteSpan here, ByteSpan there) {
+  size_t count = 0;
+  while (!here.empty()) {
+    count += std::ranges::equal(take_field(here), take_field(there)) ? 0 : 1;
+  }
+  return count;
 }
 
 std::string to_string(const std::vector<FieldDifference>& differences) {

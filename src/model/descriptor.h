@@ -72,6 +72,10 @@ struct FieldDifference {
 // The fields that differ, ascending by id; empty for equal descriptors. The salt shows by its hash.
 std::vector<FieldDifference> diff(const Descriptor& here, const Descriptor& there);
 
+// How many fields differ, from canonical bytes that parse_descriptor accepted: no text is made, so
+// that the nearest of many is found quickly. Complexity: linear in the bytes.
+size_t count_differences(ByteSpan here, ByteSpan there);
+
 // "kv_dtype: f16 here, bf16 there; page_tokens: 64 here, 128 there"; "" for none.
 std::string to_string(const std::vector<FieldDifference>& differences);
 

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <numeric>
+
 #include "tests/cache/sample_page.h"
 
 namespace sluice::cache {
@@ -109,6 +111,23 @@ TEST(HandleTable, IsBounded) {
   }
   EXPECT_EQ(handles.add({.space = space, .worst_kl = kHandlesMax}).error().code, Errc::too_large);
   EXPECT_TRUE(handles.add({.space = space, .worst_kl = 7}).has_value());
+}
+
+TEST(HandleTable, BoundsTheBytesOfItsDescriptors) {
+  SpaceTable table;
+  HandleTable handles;
+  Descriptor large = sample_descriptor();
+  large.layers.resize(2000);
+  std::iota(large.layers.begin(), large.layers.end(), 0u);
+  large.kv_scales.assign(2 * large.layers.size(), 1.0f);
+  const size_t fit = kHandleBytesMax / bytes_of(large).size();
+  ASSERT_LT(fit, kHandlesMax);
+  for (size_t i = 0; i <= fit; ++i) {
+    large.user_salt = {static_cast<uint8_t>(i)};
+    Result<uint32_t> handle = handles.add({.space = open(table, large), .worst_kl = 0});
+    ASSERT_EQ(handle.has_value(), i < fit);
+    EXPECT_TRUE(handle.has_value() || handle.error().code == Errc::too_large);
+  }
 }
 
 }  // namespace

@@ -66,7 +66,7 @@ class LlamaCacheTest : public ::testing::TestWithParam<uint32_t> {
  protected:
   void SetUp() override {
     daemon_.start();
-    client_ = *Client::connect({.address = socket_});
+    client_ = *Client::open({.address = socket_});
   }
 
   std::unique_ptr<LlamaCache> open(bool flash_attention) {

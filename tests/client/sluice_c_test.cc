@@ -24,7 +24,7 @@ class AbiTest : public ::testing::Test {
  protected:
   void SetUp() override {
     daemon_.start();
-    ASSERT_EQ(sluice_connect(socket_.c_str(), 5000, &client_), SLUICE_OK) << sluice_last_error();
+    ASSERT_EQ(sluice_client_open(socket_.c_str(), 5000, &client_), SLUICE_OK) << sluice_last_error();
     Bytes bytes = descriptor();
     ASSERT_EQ(sluice_space_open(client_, bytes.data(), bytes.size(), 0, &space_), SLUICE_OK);
   }
@@ -104,7 +104,7 @@ TEST_F(AbiTest, NullArgumentsAreNamed) {
   EXPECT_NE(std::string(sluice_last_error()).find("argument 'client' is NULL"), std::string::npos);
   EXPECT_EQ(sluice_space_open(client_, nullptr, 0, 0, &space), SLUICE_INVALID_ARGUMENT);
   EXPECT_EQ(sluice_space_open(client_, &byte, 1, 0, nullptr), SLUICE_INVALID_ARGUMENT);
-  EXPECT_EQ(sluice_connect(nullptr, 1, nullptr), SLUICE_INVALID_ARGUMENT);
+  EXPECT_EQ(sluice_client_open(nullptr, 1, nullptr), SLUICE_INVALID_ARGUMENT);
   EXPECT_EQ(sluice_model_open(nullptr, nullptr), SLUICE_INVALID_ARGUMENT);
   EXPECT_EQ(sluice_model_digest(nullptr, 0, &byte), SLUICE_INVALID_ARGUMENT);
   EXPECT_EQ(sluice_stats(nullptr, nullptr), SLUICE_INVALID_ARGUMENT);

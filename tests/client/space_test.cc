@@ -3,8 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <functional>
 #include <optional>
+#include <thread>
 
 #include "src/base/prng.h"
 #include "tests/support/test_daemon.h"
@@ -13,6 +15,7 @@ namespace sluice::client {
 namespace {
 
 constexpr uint32_t kTokens = 32;
+constexpr uint32_t kDeadlineMs = 500;  // of the client that meets a daemon that lies
 
 Descriptor descriptor(DType dtype = DType::f16) {
   Descriptor out;
@@ -67,7 +70,7 @@ class SpaceTest : public ::testing::Test {
   void SetUp() override { daemon_.start(); }
 
   void connect(uint32_t deadline_ms = 5000) {
-    auto client = Client::connect({.address = socket_, .deadline_ms = deadline_ms});
+    auto client = Client::open({.address = socket_, .deadline_ms = deadline_ms});
     ASSERT_TRUE(client.has_value()) << client.error().to_string();
     client_ = *std::move(client);
     space_ = open(descriptor());
@@ -199,6 +202,9 @@ class Liar final : public transport::SessionHandler {
       damage_reports += std::holds_alternative<transport::DamagedRequest>(request->body) ? 1 : 0;
     }
     auto* get = std::get_if<transport::GetPageEvent>(&event);
+    if (std::holds_alternative<transport::PutBeginEvent>(event)) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(put_pause_ms));
+    }
     if (get == nullptr) {
       honest_.on_event(session, std::move(event));
     } else if (answer) {
@@ -209,6 +215,7 @@ class Liar final : public transport::SessionHandler {
   // The page to send; empty: none is ever sent.
   std::function<transport::PageAnswer(const transport::GetPageRequest&)> answer;
   int damage_reports = 0;
+  int put_pause_ms = 0;
 
  private:
   daemon::Service& honest_;
@@ -226,7 +233,7 @@ class LyingDaemonTest : public SpaceTest {
     page_ = *space_->get_encoded(keys_[0], 0);
     daemon_.stop();
     daemon_.start(&liar_);
-    connect(200);
+    connect(kDeadlineMs);
     liar_.answer = [this](const transport::GetPageRequest&) {
       const uint32_t header_bytes = *codec::peek_header_bytes(page_);
       body_ = ByteSpan(page_).subspan(header_bytes);
@@ -305,10 +312,50 @@ TEST_F(LyingDaemonTest, SilentDaemonCostsOneDeadline) {
   EXPECT_LT(clock.now_ns() - start, 2'000'000'000u);
 }
 
+TEST_F(LyingDaemonTest, ASilentDaemonIsLeftAloneForAWhile) {
+  SteadyClock clock;
+  liar_.answer = nullptr;
+  Pages out(space_->page_bytes());
+  Transfer got;
+  EXPECT_EQ(space_->get({.keys = keys_, .first_page = 0}, 0, out, got).error().code,
+            Errc::timed_out);
+  const uint64_t start = clock.now_ns();
+  Result<uint32_t> again = space_->lookup(keys_, 0);
+  EXPECT_EQ(again.error().code, Errc::timed_out);
+  EXPECT_NE(again.error().text.find("asked again in"), std::string::npos) << again.error().text;
+  EXPECT_LT(clock.now_ns() - start, 50'000'000u);
+}
+
+TEST_F(LyingDaemonTest, AStutteringDaemonCostsOneDeadlineHoweverManyPagesAreMoved) {
+  // Each of 20 puts within its own deadline once took 15 s together.
+  liar_.put_pause_ms = 150;
+  SteadyClock clock;
+  Bytes bytes = random_bytes(space_->page_bytes(), 9);
+  std::vector<Hash32> keys = space_->keys(tokens(20 * kTokens));
+  std::vector<Hash32> anchors(20, kRootKey);
+  auto load = [&](uint32_t) -> Result<ByteSpan> { return ByteSpan(bytes); };
+  Transfer moved;
+  const uint64_t start = clock.now_ns();
+  Status done = space_->put({.keys = keys, .first_page = 0}, anchors, load, moved);
+  ASSERT_TRUE(done.has_error());
+  EXPECT_EQ(done.error().code, Errc::timed_out);
+  EXPECT_GT(moved.pages, 0u);
+  const uint64_t allowed_ns =
+      kDeadlineMs * 1'000'000ull + moved.raw_bytes * 1'000'000'000 / kSlowestBytesPerS;
+  EXPECT_LT(clock.now_ns() - start, allowed_ns + 200'000'000);
+}
+
 TEST(Client, NobodyListeningIsConnectionLost) {
-  EXPECT_EQ(Client::connect({.address = "/nonexistent/s.sock"}).error().code,
-            Errc::connection_lost);
-  EXPECT_EQ(Client::connect({.address = "/nonexistent/s.sock", .deadline_ms = 0}).error().code,
+  auto client = Client::open({.address = "/nonexistent/s.sock"});
+  ASSERT_TRUE(client.has_value());
+  EXPECT_EQ((*client)->requester().error().code, Errc::connection_lost);
+  // Which costs nothing, so that a daemon that comes back is used at once.
+  {
+    Client::Call call(**client);
+    EXPECT_EQ((*client)->requester().error().code, Errc::connection_lost);
+  }
+  EXPECT_EQ((*client)->requester().error().code, Errc::connection_lost);
+  EXPECT_EQ(Client::open({.address = "/nonexistent/s.sock", .deadline_ms = 0}).error().code,
             Errc::invalid_argument);
 }
 

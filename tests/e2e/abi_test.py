@@ -47,8 +47,9 @@ class Abi(unittest.TestCase):
             self.assertEqual(getattr(api, name), int(numbers[name]))
 
     def test_a_missing_daemon_is_an_error_with_a_sentence(self):
-        with self.assertRaises(api.Error) as caught:
-            api.Client("/nonexistent/sluice.sock", 200)
+        with api.Client("/nonexistent/sluice.sock", 200) as client:
+            with self.assertRaises(api.Error) as caught:
+                client.stats()
         self.assertEqual(caught.exception.name, "connection_lost")
         self.assertIn("/nonexistent/sluice.sock", str(caught.exception))
 

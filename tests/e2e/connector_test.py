@@ -75,20 +75,18 @@ class ConnectorPromises(unittest.TestCase):
     def test_no_daemon_means_recompute(self):
         self.assert_recomputes(self.connect("/nonexistent/sluice.sock"), "connection_lost")
 
-    def test_a_daemon_that_was_gone_is_left_alone_for_a_while(self):
-        cache = self.connect("/nonexistent/sluice.sock", retry_s=60)
-        with mock.patch.object(api, "Client", side_effect=AssertionError("it was asked again")):
-            self.assert_recomputes(cache, "connection_lost")
+    def test_a_daemon_that_is_down_is_news_once(self):
+        with self.assertLogs("sluice_kv", "WARNING") as logs:
+            self.assert_recomputes(self.connect("/nonexistent/sluice.sock"), "connection_lost")
+        self.assertEqual(len(logs.output), 1)
 
     def test_a_digest_that_is_not_there_means_recompute(self):
         missing = api.Error(api.TIMED_OUT, "timed_out", "timed_out: still computing")
         with mock.patch.object(api.Model, "digest", side_effect=missing):
-            cache = Connector(
-                self.engine.model, self.engine.context, self.daemon.socket, retry_s=60
-            )
+            cache = Connector(self.engine.model, self.engine.context, self.daemon.socket)
             self.addCleanup(cache.close)
             self.assert_recomputes(cache, "digest")
-        # It does not count as a daemon that is gone: the next call finds the digest.
+        # The next call finds the digest.
         self.assertTrue(cache.wait_ready())
         self.assertEqual(self.engine.warm(cache, self.document), (192, self.cold))
 

@@ -127,7 +127,7 @@ class Engine:
         self.context.decode(document)
 
     def connect(self, address: str, **options) -> Connector:
-        cache = Connector(self.model, self.context, address, **{"retry_s": 0.0, **options})
+        cache = Connector(self.model, self.context, address, **options)
         cache.wait_ready()
         return cache
 

@@ -98,6 +98,8 @@ TEST(Descriptor, ChangingAnyFieldGivesAnotherSpaceAndIsNamed) {
     ASSERT_EQ(found.size(), 1u) << change.field;
     EXPECT_EQ(found[0].field, change.field);
     EXPECT_NE(found[0].here, found[0].there) << change.field;
+    EXPECT_EQ(count_differences(*encode_descriptor(before), *bytes), 1u) << change.field;
+    EXPECT_EQ(count_differences(*bytes, *bytes), 0u) << change.field;
   }
 }
 
