@@ -1,0 +1,230 @@
+"""The admin pages against promtool and a real Prometheus: metrics, alerts, every dashboard query."""
+
+import json
+import math
+import os
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+import unittest
+import urllib.error
+import urllib.parse
+import urllib.request
+
+import harness
+import identity
+from sluice_kv import api
+
+DEPLOY = os.path.join(os.environ["SLUICE_SOURCE"], "deploy")
+RATE_INTERVAL = "5s"  # with a scrape each second
+START_S = 60  # on a machine that does much else
+
+
+def until(what: str, attempt, limit_s: float = START_S):
+    """Returns the first result of attempt() that is true."""
+    end = time.monotonic() + limit_s
+    while True:
+        result = attempt()
+        if result:
+            return result
+        if time.monotonic() > end:
+            raise TimeoutError(f"{what}: not within {limit_s} s")
+        time.sleep(0.2)
+
+
+def fetch(address: str, path: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(f"http://{address}{path}", timeout=10) as reply:
+            return reply.status, reply.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def admin_address(daemon: harness.Daemon) -> str:
+    return until("admin address", lambda: re.search(r" admin=(\S+) ", daemon.log())).group(1)
+
+
+def promtool(*arguments: str, text: str = "") -> tuple[int, str]:
+    done = subprocess.run(["promtool", *arguments], input=text, capture_output=True, text=True)
+    return done.returncode, done.stdout + done.stderr
+
+
+class Load:
+    """A client that puts, finds, misses and gets pages, over and over."""
+
+    def __init__(self, address: str):
+        self._address = address
+        self._stop = threading.Event()
+        self.rounds = 0
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        descriptor = identity.descriptor(
+            bytes(32), dtype="f16", layers=range(2), heads=2, dim=64, rope="interleaved", base=1e4
+        )
+        with api.Client(self._address) as client, api.Space(client, descriptor) as space:
+            while not self._stop.wait(0.1):
+                first = self.rounds * 1000
+                keys = space.keys(list(range(first, first + 192)))
+                tensors = bytearray(space.page_bytes * len(keys))
+                space.put(keys[:2], tensors[: 2 * space.page_bytes])
+                space.lookup(keys)
+                space.get(keys, tensors)
+                self.rounds += 1
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+
+class Prometheus:
+    """A Prometheus with the shipped configuration, changed to this daemon and a scrape a second."""
+
+    def __init__(self, target: str):
+        self.folder = tempfile.mkdtemp(prefix="sluice-prometheus.")
+        shutil.copy(os.path.join(DEPLOY, "prometheus", "alerts.yml"), self.folder)
+        with open(os.path.join(DEPLOY, "prometheus", "prometheus.yml")) as file:
+            text = file.read()
+        for old, new in (("127.0.0.1:9464", target), ("_interval: 15s", "_interval: 1s")):
+            assert old in text, old
+            text = text.replace(old, new)
+        config = os.path.join(self.folder, "prometheus.yml")
+        with open(config, "w") as file:
+            file.write(text)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.address = f"127.0.0.1:{free.getsockname()[1]}"
+        self.log = open(os.path.join(self.folder, "log"), "w")
+        self.process = subprocess.Popen(
+            [
+                "prometheus",
+                f"--config.file={config}",
+                f"--storage.tsdb.path={self.folder}/data",
+                f"--web.listen-address={self.address}",
+            ],
+            stdout=self.log,
+            stderr=self.log,
+        )
+        until("Prometheus", self._ready)
+
+    def _ready(self) -> bool:
+        if self.process.poll() is not None:
+            raise RuntimeError(f"prometheus ended with {self.process.returncode}")
+        try:
+            return fetch(self.address, "/-/ready")[0] == 200
+        except OSError:
+            return False
+
+    def api(self, path: str, **parameters) -> dict:
+        query = urllib.parse.urlencode(parameters)
+        return json.loads(fetch(self.address, f"/api/v1/{path}?{query}")[1])
+
+    def values(self, query: str) -> list[float]:
+        """The values of an instant query that are numbers."""
+        answer = self.api("query", query=query)
+        if answer["status"] != "success":
+            raise RuntimeError(f"{query}: {answer.get('error')}")
+        values = [float(series["value"][1]) for series in answer["data"]["result"]]
+        return [value for value in values if math.isfinite(value)]
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.log.close()
+        shutil.rmtree(self.folder)
+
+
+def dashboard_queries() -> list[tuple[str, str]]:
+    """(panel, query) with Grafana's variables filled in."""
+    with open(os.path.join(DEPLOY, "grafana", "sluice.json")) as file:
+        dashboard = json.load(file)
+    return [
+        (
+            panel["title"],
+            target["expr"].replace("$__rate_interval", RATE_INTERVAL).replace("$instance", ".*"),
+        )
+        for panel in dashboard["panels"]
+        for target in panel["targets"]
+    ]
+
+
+class AdminPages(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.daemon = harness.Daemon("--admin", "127.0.0.1:0")
+        cls.addClassCleanup(cls.daemon.stop)
+        cls.address = admin_address(cls.daemon)
+        cls.load = Load(cls.daemon.socket)
+        cls.addClassCleanup(cls.load.stop)
+        until("load", lambda: cls.load.rounds > 2, 20)
+
+    def test_promtool_has_nothing_to_say_about_the_metrics(self):
+        status, body = fetch(self.address, "/metrics")
+        self.assertEqual(status, 200)
+        self.assertEqual(promtool("check", "metrics", text=body), (0, ""))
+
+    def test_a_daemon_that_serves_is_healthy_and_ready(self):
+        self.assertEqual(fetch(self.address, "/healthz"), (200, "ok\n"))
+        self.assertEqual(fetch(self.address, "/readyz"), (200, "ok\n"))
+        self.assertEqual(fetch(self.address, "/pages")[0], 404)
+
+    def test_prometheus_answers_every_query_of_the_dashboard(self):
+        prometheus = Prometheus(self.address)
+        self.addCleanup(prometheus.stop)
+        until("a scrape", lambda: prometheus.values('up{job="sluice"} == 1'))
+        queries = dashboard_queries()
+        self.assertGreater(len(queries), 20)
+        for panel, query in queries:
+            with self.subTest(panel=panel, query=query):
+                # This daemon has no disk tier.
+                if "sluice_disk_" in query:
+                    prometheus.values(query)
+                else:
+                    until(panel, lambda query=query: prometheus.values(query), 30)
+        (rate,) = prometheus.values("sluice_lookup_hit_pages_total / sluice_lookup_pages_total")
+        self.assertTrue(0 < rate < 1, rate)  # Load looks up more than it puts
+        (ratio,) = prometheus.values("sluice_put_tensor_bytes_total / sluice_put_page_bytes_total")
+        self.assertGreater(ratio, 1)
+        alerts = until("evaluated alerts", lambda: self.evaluated_alerts(prometheus))
+        self.assertEqual(set(alerts), {"SluiceCorruption", "SluiceHitRateDrop", "SluiceDiskFull"})
+        self.assertEqual(set(alerts.values()), {"inactive"})
+
+    def evaluated_alerts(self, prometheus: Prometheus) -> dict[str, str]:
+        """States by name, once all are known; a rule that cannot be evaluated never is."""
+        (group,) = prometheus.api("rules")["data"]["groups"]
+        if any(rule["health"] != "ok" for rule in group["rules"]):
+            return {}
+        return {rule["name"]: rule["state"] for rule in group["rules"] if "state" in rule}
+
+    def test_every_metric_of_dashboard_and_alerts_is_documented(self):
+        with open(os.path.join(os.environ["SLUICE_SOURCE"], "docs", "operations.md")) as file:
+            documented = set(re.findall(r"^\| `(sluice_\w+)`", file.read(), re.MULTILINE))
+        with open(os.path.join(DEPLOY, "prometheus", "alerts.yml")) as file:
+            used = [file.read(), *(query for _, query in dashboard_queries())]
+        names = set(re.findall(r"(?<!:)\bsluice_\w+(?!\w*:)", "\n".join(used)))
+        self.assertLessEqual({re.sub("_(bucket|count|sum)$", "", n) for n in names}, documented)
+
+
+class Deployed(unittest.TestCase):
+    """What lies in deploy/, by the tools that read it."""
+
+    def test_the_rules_are_valid(self):
+        rules = os.path.join(DEPLOY, "prometheus", "alerts.yml")
+        self.assertEqual(promtool("check", "rules", rules)[0], 0)
+        self.assertEqual(
+            promtool("check", "config", os.path.join(DEPLOY, "prometheus", "prometheus.yml"))[0], 0
+        )
+
+    def test_each_alert_calls_when_it_must_and_only_then(self):
+        tests = os.path.join(DEPLOY, "prometheus", "alerts_test.yml")
+        status, output = promtool("test", "rules", tests)
+        self.assertEqual(status, 0, output)
+
+
+if __name__ == "__main__":
+    unittest.main()
