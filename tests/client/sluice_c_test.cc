@@ -24,7 +24,8 @@ class AbiTest : public ::testing::Test {
  protected:
   void SetUp() override {
     daemon_.start();
-    ASSERT_EQ(sluice_client_open(socket_.c_str(), 5000, &client_), SLUICE_OK) << sluice_last_error();
+    ASSERT_EQ(sluice_client_open(socket_.c_str(), 5000, &client_), SLUICE_OK)
+        << sluice_last_error();
     Bytes bytes = descriptor();
     ASSERT_EQ(sluice_space_open(client_, bytes.data(), bytes.size(), 0, &space_), SLUICE_OK);
   }
