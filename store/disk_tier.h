@@ -28,6 +28,7 @@
 #include "store/block_device.h"
 #include "store/io_runner.h"
 #include "store/log_format.h"
+#include "store/log_recovery.h"
 #include "store/record.h"
 
 namespace sluice::store {
@@ -47,28 +48,6 @@ struct DiskTierConfig {
 
   // Errors: bad_config.
   Status validate() const;
-};
-
-// A space's descriptor as it was found in the log.
-struct RecoveredDescriptor {
-  uint32_t tenant = 0;
-  Key space_id{};
-  Bytes bytes;
-};
-
-// What open() found, for the daemon's log.
-struct RecoveryReport {
-  uint64_t segments = 0;          // found, empty ones included
-  uint64_t scanned_segments = 0;  // of these, read whole for want of a footer
-  uint64_t log_bytes = 0;
-  uint64_t records = 0;     // pages that can be read now
-  uint64_t page_bytes = 0;  // of these
-  uint64_t tombstones = 0;  // deleted keys met
-  uint64_t cuts = 0;        // applied
-  uint64_t dropped_tails = 0;
-  uint64_t damaged = 0;            // places that were passed over
-  std::vector<std::string> lines;  // what was dropped and passed over and why; at most 1000
-  std::vector<RecoveredDescriptor> descriptors;
 };
 
 // A page in the log, as the index knows it.

@@ -317,6 +317,13 @@ void encode_head(const LogPlace& place,
   put(out, layout::kHeadXxh3, xxh3_64(out.subspan(layout::kHeadChecksummedFrom)));
 }
 
+std::optional<LogId> peek_log_id(ByteSpan bytes) {
+  if (peek_head_bytes(bytes).has_error()) {
+    return {};
+  }
+  return get<LogId>(bytes, layout::kRecordLogId);
+}
+
 Result<uint32_t> peek_head_bytes(ByteSpan bytes) {
   if (bytes.size() < kLogHeadFixedBytes) {
     return SLUICE_ERR(Errc::truncated,
@@ -460,6 +467,7 @@ Result<std::vector<LogEntry>> parse_footer(ByteSpan bytes, const Trailer& traile
   }
   std::vector<LogEntry> entries(bytes.size() / kLogEntryBytes);
   uint64_t least = kBlockBytes;
+  uint64_t least_sequence = 0;
   for (size_t i = 0; i < entries.size(); ++i) {
     ByteSpan raw = bytes.subspan(i * kLogEntryBytes, kLogEntryBytes);
     SLUICE_TRY(entries[i], parse_entry(raw, trailer.segment));
@@ -474,8 +482,17 @@ Result<std::vector<LogEntry>> parse_footer(ByteSpan bytes, const Trailer& traile
                         least,
                         trailer.footer_offset);
     }
+    if (entry.sequence < least_sequence) {
+      return SLUICE_ERR(Errc::bad_value,
+                        "footer: entry {} has sequence {:#x}, expected {:#x} or more",
+                        i,
+                        entry.sequence,
+                        least_sequence);
+    }
     // The keys of one tombstone share its place.
-    least = entry.type == EntryType::tombstone ? entry.offset : end;
+    bool is_tombstone = entry.type == EntryType::tombstone;
+    least = is_tombstone ? entry.offset : end;
+    least_sequence = is_tombstone ? entry.sequence : entry.sequence + 1;
   }
   return entries;
 }

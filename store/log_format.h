@@ -26,9 +26,9 @@ using LogId = std::array<uint8_t, 16>;  // of one log; drawn at random, no clien
 inline constexpr uint64_t kSegmentNumberMax = (1ull << 40) - 1;
 inline constexpr uint32_t kOrdinalBits = 24;  // of a sequence: the record's number in its segment
 inline constexpr uint64_t kOrdinalMax = (1ull << kOrdinalBits) - 1;
-inline constexpr uint32_t kSectionSumsMax = 65536;    // of one record
-inline constexpr uint32_t kTombstoneKeysMax = 1024;   // of one record
-inline constexpr uint64_t kFooterBytesMax = 1 << 30;  // 6 million records
+inline constexpr uint32_t kSectionSumsMax = 65536;     // of one record
+inline constexpr uint32_t kTombstoneKeysMax = 1024;    // of one record
+inline constexpr uint64_t kFooterBytesMax = 64 << 20;  // 400,000 records
 
 enum class EntryType : uint32_t {
   page = 1,
@@ -133,6 +133,10 @@ void encode_head(const LogPlace& place,
                  const LogEntry& entry,
                  std::span<const SectionSum> sections,
                  MutByteSpan out);
+
+// The log that a head says it is of, before anything of it is checked; nothing where this is no
+// head.
+std::optional<LogId> peek_log_id(ByteSpan bytes);
 
 // How long the head is whose first bytes these are. Errors: truncated, bad_magic, too_large.
 Result<uint32_t> peek_head_bytes(ByteSpan bytes);

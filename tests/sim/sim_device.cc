@@ -213,7 +213,8 @@ Status SimDevice::write(SimContent& content, uint64_t offset, ByteSpan bytes) {
     apply_blocks(content, offset, bytes.first(bytes.size() / 2 / kBlockBytes * kBlockBytes), true);
     return SLUICE_ERR(Errc::no_space, "the simulated device is full");
   }
-  if (chance(faults.write_error)) {
+  if (fail_next_writes > 0 || chance(faults.write_error)) {
+    fail_next_writes -= fail_next_writes > 0 ? 1 : 0;
     apply_blocks(content, offset, bytes, prng_.below(2) == 0);
     return SLUICE_ERR(Errc::io_error, "the simulated device cannot write");
   }

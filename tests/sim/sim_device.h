@@ -59,6 +59,7 @@ class SimDevice final : public BlockDevice {
 
   SimFaults faults;
   uint64_t capacity_bytes = ~0ull;
+  uint64_t fail_next_writes = 0;     // so many fail in part
   std::optional<SyncSite> left_out;  // this site's syncs do nothing
 
   // The call after `calls` more that change anything is done in part, and from then on every call

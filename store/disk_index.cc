@@ -1,0 +1,124 @@
+#include "store/disk_index.h"
+
+namespace sluice::store {
+
+void DiskIndex::add_segment(uint64_t number, std::shared_ptr<BlockFile> file) {
+  IndexSegment& segment = segments_[number];
+  segment.number = number;
+  segment.file = std::move(file);
+}
+
+uint64_t DiskIndex::drop_segment(uint64_t number) {
+  auto found = segments_.find(number);
+  if (found == segments_.end()) {
+    return 0;
+  }
+  uint64_t pages = 0;
+  while (const IndexEntry* entry = found->second.first) {
+    erase(entry->log.tenant, Key(entry->log.key));
+    ++pages;
+  }
+  segments_.erase(found);
+  return pages;
+}
+
+uint64_t DiskIndex::fail_segment(uint64_t number, uint64_t durable_sequence) {
+  auto found = segments_.find(number);
+  if (found == segments_.end()) {
+    return 0;
+  }
+  found->second.has_failed = true;
+  found->second.durable_sequence = durable_sequence;
+  uint64_t pages = 0;
+  for (const IndexEntry* entry = found->second.first; entry != nullptr;) {
+    const IndexEntry* next = entry->next;
+    if (entry->log.sequence > durable_sequence) {
+      erase(entry->log.tenant, Key(entry->log.key));
+      ++pages;
+    }
+    entry = next;
+  }
+  return pages;
+}
+
+void DiskIndex::mark_not_durable(uint64_t number) {
+  if (auto found = segments_.find(number); found != segments_.end()) {
+    found->second.has_failed = true;
+    found->second.durable_sequence = 0;
+  }
+}
+
+void DiskIndex::link(IndexEntry& entry, IndexSegment& segment) {
+  entry.segment = &segment;
+  entry.previous = nullptr;
+  entry.next = segment.first;
+  if (entry.next != nullptr) {
+    entry.next->previous = &entry;
+  }
+  segment.first = &entry;
+}
+
+void DiskIndex::unlink(IndexEntry& entry) {
+  (entry.previous != nullptr ? entry.previous->next : entry.segment->first) = entry.next;
+  if (entry.next != nullptr) {
+    entry.next->previous = entry.previous;
+  }
+}
+
+void DiskIndex::insert(const LogEntry& page) {
+  SLUICE_ASSERT(page.type == EntryType::page);
+  auto segment = segments_.find(page.sequence >> kOrdinalBits);
+  SLUICE_ASSERT(segment != segments_.end());
+  auto [at, is_new] = entries_.try_emplace({page.tenant, page.key});
+  IndexEntry& entry = at->second;
+  if (!is_new) {
+    SLUICE_ASSERT(entry.log.sequence < page.sequence);
+    unlink(entry);
+    page_bytes_ -= entry.log.bytes;
+  }
+  entry.log = page;
+  entry.is_cut = false;
+  page_bytes_ += page.bytes;
+  link(entry, segment->second);
+}
+
+bool DiskIndex::cut(const LogEntry& cut) {
+  auto found = entries_.find({cut.tenant, cut.key});
+  if (found == entries_.end()) {
+    return false;
+  }
+  IndexEntry& entry = found->second;
+  if (entry.log.encoding_id != cut.encoding_id || cut.bytes >= entry.log.bytes ||
+      cut.bytes < entry.log.header_bytes) {
+    return false;
+  }
+  page_bytes_ -= entry.log.bytes - cut.bytes;
+  entry.log.bytes = cut.bytes;
+  entry.log.rows = cut.rows;
+  entry.log.quality_kl = cut.quality_kl;
+  entry.is_cut = true;
+  return true;
+}
+
+bool DiskIndex::erase(uint32_t tenant, const Key& key) {
+  auto found = entries_.find({tenant, key});
+  if (found == entries_.end()) {
+    return false;
+  }
+  unlink(found->second);
+  page_bytes_ -= found->second.log.bytes;
+  entries_.erase(found);
+  return true;
+}
+
+const IndexEntry* DiskIndex::find(uint32_t tenant, const Key& key) const {
+  auto found = entries_.find({tenant, key});
+  return found == entries_.end() ? nullptr : &found->second;
+}
+
+const IndexSegment* DiskIndex::segment(uint64_t number) const {
+  auto found = segments_.find(number);
+  return found == segments_.end() ? nullptr : &found->second;
+}
+
+}  // namespace sluice::store

@@ -1,0 +1,75 @@
+#include "store/log_batch.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace sluice::store {
+
+// The next `bytes` behind what is used, which stays in place.
+MutByteSpan LogBatch::make_room(uint64_t bytes) {
+  if (used_ + bytes > memory_.size()) {
+    AlignedBuffer larger(used_ + bytes);
+    if (used_ != 0) {
+      std::memcpy(larger.bytes().data(), memory_.bytes().data(), used_);
+    }
+    memory_ = std::move(larger);
+  }
+  return memory_.bytes().subspan(used_, bytes);
+}
+
+void LogBatch::append(BatchRecord record, ByteSpan body) {
+  MutByteSpan extent = make_room(record.entry.extent_bytes());
+  std::copy(body.begin(), body.end(), extent.begin() + record.entry.head_bytes);
+  size_t end = record.entry.head_bytes + body.size();
+  std::memset(extent.data() + end, 0, extent.size() - end);
+  record.at = used_;
+  used_ += extent.size();
+  records_.push_back(std::move(record));
+}
+
+Status LogBatch::add(EntryType type, const Record& record, ByteSpan bytes) {
+  SLUICE_ASSERT(record.bytes() == bytes.size());
+  uint64_t before = used_;
+  append({.entry = entry_of(type, record), .sections = record.sections}, bytes);
+  const BatchRecord& added = records_.back();
+  ByteSpan copy = memory_.bytes().subspan(added.at + added.entry.head_bytes, bytes.size());
+  if (Status status = verify(record, copy); status.has_error()) {
+    used_ = before;
+    records_.pop_back();
+    return status;
+  }
+  return {};
+}
+
+void LogBatch::add_tombstone(std::span<const DeletedKey> keys) {
+  SLUICE_ASSERT(!keys.empty() && keys.size() <= kTombstoneKeysMax);
+  Bytes body(keys.size() * kDeletedKeyBytes);
+  encode_deleted(keys, body);
+  BatchRecord record;
+  record.entry.type = EntryType::tombstone;
+  record.entry.head_bytes = log_head_bytes(0);
+  record.entry.bytes = body.size();
+  record.entry.header_bytes = static_cast<uint32_t>(body.size());
+  Hash32 digest = sha256(body);
+  std::copy_n(digest.begin(), record.entry.encoding_id.size(), record.entry.encoding_id.begin());
+  record.deleted.assign(keys.begin(), keys.end());
+  append(record, body);
+  record.is_copy = true;
+  append(std::move(record), body);
+}
+
+void LogBatch::add_cut(LogEntry entry) {
+  SLUICE_ASSERT(entry.type == EntryType::cut);
+  entry.head_bytes = log_head_bytes(0);
+  append({.entry = entry}, {});
+}
+
+uint64_t LogBatch::footer_entries() const {
+  uint64_t count = 0;
+  for (const BatchRecord& record : records_) {
+    count += record.is_copy ? 0 : std::max<uint64_t>(1, record.deleted.size());
+  }
+  return count;
+}
+
+}  // namespace sluice::store

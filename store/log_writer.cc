@@ -1,0 +1,280 @@
+#include "store/log_writer.h"
+
+#include <algorithm>
+
+namespace sluice::store {
+
+namespace {
+
+// After a full device did not take a batch even without the oldest segment: somebody else fills it,
+// and dropping a segment a batch would only empty the log for them.
+constexpr uint64_t kFullPauseNs = 5'000'000'000;
+
+Record descriptor_record(const DescriptorKey& key, const Bytes& bytes) {
+  Record record;
+  record.tenant = key.first;
+  record.key = key.second;
+  record.space_id = key.second;
+  record.header_bytes = static_cast<uint32_t>(bytes.size());
+  Hash32 digest = sha256(bytes);
+  std::copy_n(digest.begin(), record.encoding_id.size(), record.encoding_id.begin());
+  return record;
+}
+
+uint64_t descriptor_extent(const Bytes& bytes) {
+  return round_up_to_block(kLogHeadFixedBytes + bytes.size());
+}
+
+}  // namespace
+
+uint64_t LogWriter::log_bytes() const {
+  uint64_t sum = current_ ? current_->end : 0;
+  for (const auto& [number, bytes] : segments_) {
+    sum += bytes;
+  }
+  return sum;
+}
+
+// Spaces of the batch's pages whose descriptors the current segment does not have yet.
+std::vector<DescriptorKey> LogWriter::undescribed(const LogBatch& batch) const {
+  std::set<DescriptorKey> out;
+  for (const BatchRecord& record : batch.records()) {
+    DescriptorKey key = {record.entry.tenant, record.entry.space_id};
+    bool is_new = !current_ || !current_->described.contains(key);
+    if (record.entry.type == EntryType::page && is_new && descriptors_.contains(key)) {
+      out.insert(key);
+    }
+  }
+  return {out.begin(), out.end()};
+}
+
+bool LogWriter::fits(const LogBatch& batch, uint64_t descriptor_bytes, uint64_t descriptors) const {
+  uint64_t entries = current_->entries.size() + batch.footer_entries() + descriptors;
+  uint64_t end = current_->end + descriptor_bytes + batch.used_bytes();
+  return end + sealed_tail_bytes(entries) <= config_.segment_bytes &&
+         entries * kLogEntryBytes <= kFooterBytesMax;
+}
+
+// Sees to it that the current segment has room for the batch; a batch that no segment has room for
+// gets one of its own.
+Status LogWriter::prepare_segment(const LogBatch& batch, WriteReport& report) {
+  if (batch.records().empty()) {
+    return {};
+  }
+  uint64_t descriptor_bytes = 0;
+  std::vector<DescriptorKey> spaces = undescribed(batch);
+  for (const DescriptorKey& key : spaces) {
+    descriptor_bytes += descriptor_extent(*descriptors_.at(key));
+  }
+  if (current_ && current_->ordinal != 0 && !fits(batch, descriptor_bytes, spaces.size())) {
+    SLUICE_CHECK(seal());
+  }
+  if (!current_) {
+    uint64_t bytes = kBlockBytes + descriptor_bytes + batch.used_bytes() +
+                     sealed_tail_bytes(batch.footer_entries() + spaces.size());
+    SLUICE_CHECK(start_segment(std::max(bytes, config_.segment_bytes), report));
+  }
+  return {};
+}
+
+Status LogWriter::start_segment(uint64_t bytes, WriteReport& report) {
+  while (!segments_.empty() && log_bytes() + bytes > config_.capacity_bytes) {
+    SLUICE_CHECK(drop_oldest(report));
+  }
+  if (next_number_ > kSegmentNumberMax) {
+    return SLUICE_ERR(
+        Errc::no_space, "the log has used up its {} segment numbers", kSegmentNumberMax);
+  }
+  uint64_t number = next_number_++;
+  SLUICE_TRY(std::shared_ptr<BlockFile> file, device_.create(segment_name(number)));
+  AlignedBuffer block(kBlockBytes);
+  encode_segment_header({.log_id = config_.log_id, .number = number}, block.bytes());
+  Status status = file->write(0, block.bytes());
+  if (status.has_value()) {
+    status = device_.sync_folder(SyncSite::segment_name);
+  }
+  if (status.has_error()) {
+    // It holds nothing: where even this fails, recovery finds an empty segment.
+    static_cast<void>(device_.remove(segment_name(number)).has_error());
+    return status;
+  }
+  current_.emplace();
+  current_->number = number;
+  current_->file = file;
+  current_->end = kBlockBytes;
+  current_->synced_end = kBlockBytes;
+  report.opened.push_back({.number = number, .file = std::move(file)});
+  return {};
+}
+
+// The name goes, and is gone for good before the next one may go.
+Status LogWriter::drop_oldest(WriteReport& report) {
+  uint64_t number = segments_.begin()->first;
+  uint64_t bytes = segments_.begin()->second;
+  Status status = device_.remove(segment_name(number));
+  if (status.has_error() && status.error().code != Errc::not_found) {
+    return status;
+  }
+  if (status.has_value()) {
+    report.dropped.push_back(number);
+    report.lines.push_back(
+        fmt::format("segment {:016x} dropped: the oldest of a full log, {} bytes", number, bytes));
+  }
+  SLUICE_CHECK(device_.sync_folder(SyncSite::segment_drop));
+  segments_.erase(number);
+  return {};
+}
+
+Status LogWriter::append_descriptors(const LogBatch& batch) {
+  std::vector<DescriptorKey> spaces = undescribed(batch);
+  if (spaces.empty()) {
+    return {};
+  }
+  LogBatch descriptors{AlignedBuffer()};
+  for (const DescriptorKey& key : spaces) {
+    const Bytes& bytes = *descriptors_.at(key);
+    SLUICE_CHECK(descriptors.add(EntryType::descriptor, descriptor_record(key, bytes), bytes));
+  }
+  SLUICE_CHECK(append(descriptors));
+  current_->described.insert(spaces.begin(), spaces.end());
+  return {};
+}
+
+// Fills in the heads and writes the batch behind what is there.
+Status LogWriter::append(LogBatch& batch) {
+  if (batch.records().empty()) {
+    return {};
+  }
+  Current& current = *current_;
+  uint64_t ordinal = current.ordinal;
+  for (BatchRecord& record : batch.records()) {
+    record.entry.offset = current.end + record.at;
+    record.entry.sequence = sequence_of(current.number, ++ordinal);
+    encode_head({config_.log_id, current.number, record.entry.offset},
+                record.entry,
+                record.sections,
+                batch.head(record));
+  }
+  SLUICE_CHECK(current.file->write(current.end, batch.bytes()));
+  current.end += batch.bytes().size();
+  current.ordinal = ordinal;
+  for (const BatchRecord& record : batch.records()) {
+    if (record.is_copy) {
+      continue;
+    }
+    if (record.deleted.empty()) {
+      current.entries.push_back(record.entry);
+    }
+    for (const DeletedKey& deleted : record.deleted) {
+      current.entries.push_back(record.entry);
+      current.entries.back().tenant = deleted.tenant;
+      current.entries.back().key = deleted.key;
+    }
+  }
+  return {};
+}
+
+// A sync that fails is the last one: whatever a later one says, the bytes may be lost.
+Status LogWriter::sync_current(SyncSite site) {
+  Status status = current_->file->sync(site);
+  current_->can_sync = status.has_value();
+  return status;
+}
+
+// Makes durable what the current segment has.
+Status LogWriter::commit() {
+  if (!current_ || current_->synced_ordinal == current_->ordinal) {
+    return {};
+  }
+  SLUICE_CHECK(sync_current(SyncSite::commit));
+  current_->synced_end = current_->end;
+  current_->synced_ordinal = current_->ordinal;
+  durable_sequence_ = sequence_of(current_->number, current_->ordinal);
+  return {};
+}
+
+// Ends the current segment with its footer. Its records are durable then.
+Status LogWriter::seal() {
+  if (!current_ || current_->ordinal == 0) {
+    return {};
+  }
+  Current& current = *current_;
+  AlignedBuffer tail(sealed_tail_bytes(current.entries.size()));
+  encode_sealed_tail({.log_id = config_.log_id, .number = current.number},
+                     current.end,
+                     current.entries,
+                     tail.bytes());
+  SLUICE_CHECK(current.file->write(current.end, tail.bytes()));
+  SLUICE_CHECK(sync_current(SyncSite::seal));
+  durable_sequence_ = sequence_of(current.number, current.ordinal);
+  segments_[current.number] = current.end + tail.size();
+  current_.reset();
+  return {};
+}
+
+// Closes the current segment after a failure: what can be synced is kept, the rest is cut off, so
+// that neither a crash nor a restart shows what nobody was told is there.
+void LogWriter::give_up(WriteReport& report, const Error& reason) {
+  if (!current_) {
+    return;
+  }
+  bool is_kept = current_->can_sync && commit().has_value();
+  Current& current = *current_;
+  report.failed.push_back(
+      {.number = current.number,
+       .durable_sequence = sequence_of(current.number, current.synced_ordinal)});
+  bool is_cut = current.file->truncate(is_kept ? current.end : current.synced_end).has_value();
+  segments_[current.number] = current.end;
+  if (current.synced_ordinal == 0 && device_.remove(segment_name(current.number)).has_value()) {
+    segments_.erase(current.number);
+    report.dropped.push_back(current.number);
+  }
+  report.lines.push_back(
+      fmt::format("segment {:016x} given up at offset {}: {}; {} of {} records in it are durable{}",
+                  current.number,
+                  current.end,
+                  reason.to_string(),
+                  current.synced_ordinal,
+                  current.ordinal,
+                  is_cut ? "" : ", the rest could not be cut off"));
+  current_.reset();
+}
+
+Status LogWriter::try_write(LogBatch& batch, const WriteOptions& options, WriteReport& report) {
+  SLUICE_CHECK(prepare_segment(batch, report));
+  SLUICE_CHECK(append_descriptors(batch));
+  SLUICE_CHECK(append(batch));
+  if (options.seal) {
+    return seal();
+  }
+  return options.sync ? commit() : Status();
+}
+
+WriteReport LogWriter::write(LogBatch& batch, const WriteOptions& options) {
+  WriteReport report;
+  if (full_until_ns_ && clock_.now_ns() >= *full_until_ns_) {
+    full_until_ns_.reset();
+  }
+  report.status = try_write(batch, options, report);
+  for (int tries = 1; report.status.has_error() && tries < 2; ++tries) {
+    const Error reason = report.status.error();
+    give_up(report, reason);
+    if (reason.code == Errc::no_space) {
+      if (full_until_ns_ || segments_.empty() || drop_oldest(report).has_error()) {
+        break;
+      }
+    }
+    report.status = try_write(batch, options, report);
+  }
+  if (report.status.has_error()) {
+    give_up(report, report.status.error());
+    if (report.status.error().code == Errc::no_space && !full_until_ns_) {
+      full_until_ns_ = clock_.now_ns() + kFullPauseNs;
+    }
+  }
+  report.durable_sequence = durable_sequence_;
+  report.log_bytes = log_bytes();
+  return report;
+}
+
+}  // namespace sluice::store

@@ -1,0 +1,119 @@
+// Appends to the log and keeps its segments: rolls, seals and drops them (FORMAT.md, Write order).
+//
+// Not the index and no queue: what it did comes back as a report. Blocks; used from one thread at a
+// time, the runner's write lane. A segment whose write or sync failed is closed at once: cut to
+// what is good in it, never appended to again. A batch that met this is tried once more in the next
+// segment, where the device is full after the oldest segment was dropped.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "src/base/clock.h"
+#include "src/base/result.h"
+#include "store/block_device.h"
+#include "store/log_batch.h"
+#include "store/log_format.h"
+
+namespace sluice::store {
+
+struct LogWriterConfig {
+  LogId log_id{};
+  uint64_t capacity_bytes = 0;
+  uint64_t segment_bytes = 0;
+  uint64_t next_number = 1;               // of the first segment to begin
+  std::map<uint64_t, uint64_t> segments;  // that are there: bytes by number
+};
+
+using DescriptorKey = std::pair<uint32_t, Key>;  // tenant, space_id
+
+struct OpenedSegment {
+  uint64_t number = 0;
+  std::shared_ptr<BlockFile> file;
+};
+
+// A segment that was given up: what stands behind durable_sequence is lost.
+struct FailedSegment {
+  uint64_t number = 0;
+  uint64_t durable_sequence = 0;
+};
+
+// What a call did, in the order in which it has to be taken over.
+struct WriteReport {
+  Status status;  // the batch is written, and synced if it asked for that; its entries are placed
+  std::vector<OpenedSegment> opened;
+  std::vector<FailedSegment> failed;
+  std::vector<uint64_t> dropped;   // segments whose names are gone
+  uint64_t durable_sequence = 0;   // up to here all is durable but what `failed` says
+  uint64_t log_bytes = 0;          // of all segments
+  std::vector<std::string> lines;  // for the daemon's log
+};
+
+struct WriteOptions {
+  bool sync = false;  // before the report
+  bool seal = false;  // end the segment behind this batch
+};
+
+class LogWriter {
+ public:
+  LogWriter(const LogWriterConfig& config, BlockDevice& device, const Clock& clock)
+      : config_(config),
+        device_(device),
+        clock_(clock),
+        next_number_(config.next_number),
+        segments_(config.segments),
+        durable_sequence_(sequence_of(config.next_number - 1, kOrdinalMax)) {}
+
+  // Keeps a descriptor for every segment that will get a page of its space.
+  void describe(const DescriptorKey& key, std::shared_ptr<const Bytes> descriptor) {
+    descriptors_[key] = std::move(descriptor);
+  }
+
+  // Appends a batch, which may be empty. status: no_space, io_error.
+  WriteReport write(LogBatch& batch, const WriteOptions& options);
+
+ private:
+  struct Current {
+    uint64_t number = 0;
+    std::shared_ptr<BlockFile> file;
+    uint64_t end = 0;         // of what was written
+    uint64_t synced_end = 0;  // of what was synced
+    uint64_t ordinal = 0;     // of the last record
+    uint64_t synced_ordinal = 0;
+    bool can_sync = true;  // no sync of it has failed
+    std::vector<LogEntry> entries;
+    std::set<DescriptorKey> described;
+  };
+
+  Status try_write(LogBatch& batch, const WriteOptions& options, WriteReport& report);
+  Status prepare_segment(const LogBatch& batch, WriteReport& report);
+  bool fits(const LogBatch& batch, uint64_t descriptor_bytes, uint64_t descriptors) const;
+  Status start_segment(uint64_t bytes, WriteReport& report);
+  Status append(LogBatch& batch);
+  Status sync_current(SyncSite site);
+  Status commit();
+  Status seal();
+  Status drop_oldest(WriteReport& report);
+  void give_up(WriteReport& report, const Error& reason);
+  std::vector<DescriptorKey> undescribed(const LogBatch& batch) const;
+  Status append_descriptors(const LogBatch& batch);
+  uint64_t log_bytes() const;
+
+  LogWriterConfig config_;
+  BlockDevice& device_;
+  const Clock& clock_;
+  uint64_t next_number_;
+  std::optional<Current> current_;
+  std::map<uint64_t, uint64_t> segments_;  // all but the current one: bytes by number
+  std::map<DescriptorKey, std::shared_ptr<const Bytes>> descriptors_;
+  uint64_t durable_sequence_ = 0;
+  std::optional<uint64_t>
+      full_until_ns_;  // the device is full: nothing is dropped for it till then
+};
+
+}  // namespace sluice::store

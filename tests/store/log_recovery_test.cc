@@ -1,0 +1,296 @@
+// What recovery makes of damage, each kind named by what an operator would see.
+#include "store/log_recovery.h"
+
+#include "store/log_layout.h"
+#include "tests/store/log_fixture.h"
+
+namespace sluice::store {
+namespace {
+
+// Ten pages in three segments, the last one not sealed.
+std::unique_ptr<Log> ten_pages() {
+  auto log = std::make_unique<Log>();
+  for (uint64_t i = 0; i < 10; ++i) {
+    EXPECT_TRUE(log->put(page_of(i)).status.has_value());
+  }
+  return log;
+}
+
+constexpr uint64_t kRecordBytes = 3 * kBlockBytes;  // of page_of()
+
+void spoil(SimContent& content, uint64_t at) {
+  SimDevice::flip(content, at, 3);
+}
+
+// How many of the ten pages are there; no page may be another's.
+uint64_t pages_left(Log& log) {
+  uint64_t left = 0;
+  for (uint64_t i = 0; i < 10; ++i) {
+    auto bytes = log.read(key_of(i));
+    left += bytes.has_value();
+    EXPECT_TRUE(bytes.has_error() || *bytes == page_of(i).bytes);
+  }
+  return left;
+}
+
+TEST(LogRecovery, AnEmptyFolderIsAnEmptyLog) {
+  Log log;
+  EXPECT_EQ(log.report.segments, 0u);
+  EXPECT_TRUE(log.report.lines.empty());
+  EXPECT_EQ(log.device.syncs_of(SyncSite::recovered_folder), 1u);
+}
+
+TEST(LogRecovery, ScannedSegmentsAreSealedSoThatTheNextStartNeedsNoScan) {
+  auto log = ten_pages();
+  ASSERT_TRUE(log->open().has_value());
+  EXPECT_EQ(log->report.scanned_segments, 1u);
+  ASSERT_TRUE(log->open().has_value());
+  EXPECT_EQ(log->report.scanned_segments, 0u);
+  EXPECT_EQ(pages_left(*log), 10u);
+  EXPECT_TRUE(log->report.lines.empty()) << log->lines();
+}
+
+TEST(LogRecovery, NumbersAreNeverUsedAgain) {
+  auto log = ten_pages();
+  ASSERT_TRUE(log->open().has_value());
+  EXPECT_EQ(log->put(page_of(11)).opened.at(0).number, 4u);
+}
+
+TEST(LogRecovery, ATornTailIsDroppedWithALineThatSaysWhere) {
+  auto log = ten_pages();
+  SimContent& last = log->file(3);
+  uint64_t end = last.now.size();
+  last.now.resize(end - kBlockBytes);
+  ASSERT_TRUE(log->open().has_value());
+  EXPECT_EQ(pages_left(*log), 9u);
+  EXPECT_EQ(log->report.dropped_tails, 1u);
+  EXPECT_TRUE(log->says("segment 0000000000000003 offset 16384: the last 8192 bytes"))
+      << log->lines();
+  EXPECT_TRUE(log->says("the file ends at 24576, needed are 12288 bytes from 16384"))
+      << log->lines();
+  ASSERT_TRUE(log->open().has_value());
+  EXPECT_EQ(log->report.dropped_tails, 0u);
+}
+
+TEST(LogRecovery, ATailOfOtherBytesIsDroppedWithExpectedAndGot) {
+  auto log = ten_pages();
+  SimContent& last = log->file(3);
+  last.now[last.now.size() - kRecordBytes + 5000] ^= 1;
+  ASSERT_TRUE(log->open().has_value());
+  EXPECT_EQ(pages_left(*log), 9u);
+  EXPECT_TRUE(log->says("bytes hash to")) << log->lines();
+}
+
+TEST(LogRecovery, DamageInTheMiddleIsPassedOver) {
+  auto log = ten_pages();
+  spoil(log->file(3), kBlockBytes + 100);
+  ASSERT_TRUE(log->open().has_value());
+  EXPECT_EQ(pages_left(*log), 9u);
+  EXPECT_EQ(log->report.damaged, 1u);
+  EXPECT_TRUE(log->says("segment 0000000000000003 offset 4096: 12288 bytes are damaged"))
+      << log->lines();
+}
+
+TEST(LogRecovery, ADamagedFooterOrTrailerCostsAScanOnly) {
+  for (uint64_t from_end : {uint64_t{100}, uint64_t{8}, 2 * kBlockBytes - 10}) {
+    auto log = ten_pages();
+    spoil(log->file(1), log->file(1).now.size() - from_end);
+    ASSERT_TRUE(log->open().has_value());
+    EXPECT_EQ(log->report.scanned_segments, 2u);
+    EXPECT_EQ(pages_left(*log), 10u);
+    ASSERT_TRUE(log->open().has_value());
+    EXPECT_EQ(log->report.scanned_segments, 0u);
+  }
+}
+
+TEST(LogRecovery, ADamagedHeaderCostsAScanOnly) {
+  auto log = ten_pages();
+  spoil(log->file(2), 10);
+  ASSERT_TRUE(log->open().has_value());
+  EXPECT_EQ(pages_left(*log), 10u);
+  EXPECT_TRUE(log->says("segment 0000000000000002 offset 0: the header is damaged"))
+      << log->lines();
+}
+
+TEST(LogRecovery, WithoutAnyHeaderTheFirstRecordTellsTheLog) {
+  Log log;
+  ASSERT_TRUE(log.put(page_of(0)).status.has_value());
+  spoil(log.file(1), 4);
+  ASSERT_TRUE(log.open().has_value());
+  EXPECT_TRUE(log.has(page_of(0))) << log.lines();
+}
+
+TEST(LogRecovery, ALaterVersionStopsTheStartAndNamesTheCommand) {
+  auto log = ten_pages();
+  MutByteSpan header = MutByteSpan(log->file(2).now).first(kBlockBytes);
+  store_le<uint32_t>(header.data() + layout::kVersion.at, 2);
+  store_le(header.data() + layout::kBlockXxh3.at, xxh3_64(header.first(layout::kBlockXxh3.at)));
+  Status status = log->open();
+  ASSERT_TRUE(status.has_error());
+  EXPECT_EQ(status.error().code, Errc::bad_version);
+  EXPECT_NE(status.error().text.find("version 2, this build reads 1"), std::string::npos);
+  EXPECT_NE(status.error().text.find("rm /sim/*.seg"), std::string::npos);
+  EXPECT_EQ(log->device.files().size(), 3u);
+}
+
+TEST(LogRecovery, ASegmentOfAnotherLogStopsTheStart) {
+  auto log = ten_pages();
+  MutByteSpan header = MutByteSpan(log->file(2).now).first(kBlockBytes);
+  encode_segment_header({.log_id = {9}, .number = 2}, header);
+  Status status = log->open();
+  ASSERT_TRUE(status.has_error());
+  EXPECT_EQ(status.error().code, Errc::bad_value);
+  EXPECT_NE(status.error().text.find("rm /sim/0000000000000002.seg"), std::string::npos);
+}
+
+TEST(LogRecovery, ANumberOutOfRangeStopsTheStart) {
+  Log log;
+  ASSERT_TRUE(log.device.create("ffffffffffffffff.seg").has_value());
+  EXPECT_EQ(log.open().error().code, Errc::bad_value);
+}
+
+TEST(LogRecovery, OtherFilesAreNotLookedAt) {
+  auto log = ten_pages();
+  ASSERT_TRUE(log->device.create("lock").has_value());
+  ASSERT_TRUE(log->device.create("notes.txt").has_value());
+  ASSERT_TRUE(log->open().has_value());
+  EXPECT_EQ(log->report.segments, 3u);
+  EXPECT_TRUE(log->device.files().contains("notes.txt"));
+}
+
+TEST(LogRecovery, ASegmentWhoseCreationWasCutOffIsRemoved) {
+  auto log = ten_pages();
+  ASSERT_TRUE(log->device.create(segment_name(4)).has_value());
+  ASSERT_TRUE(log->open().has_value());
+  EXPECT_FALSE(log->device.files().contains(segment_name(4)));
+  EXPECT_EQ(pages_left(*log), 10u);
+  EXPECT_EQ(log->put(page_of(11)).opened.at(0).number, 5u);
+}
+
+TEST(LogRecovery, TheLaterOfTwoPagesCounts) {
+  Log log;
+  for (uint64_t version = 0; version < 10; ++version) {
+    ASSERT_TRUE(log.put(page_of(1, version)).status.has_value());
+  }
+  ASSERT_TRUE(log.open().has_value());
+  EXPECT_TRUE(log.has(page_of(1, 9)));
+  EXPECT_EQ(log.report.records, 1u);
+}
+
+TEST(LogRecovery, DeletedPagesStayDeletedAndLaterOnesCount) {
+  for (bool sealed : {false, true}) {
+    Log log;
+    ASSERT_TRUE(log.put(page_of(1)).status.has_value());
+    ASSERT_TRUE(log.put(page_of(2)).status.has_value());
+    ASSERT_TRUE(log.erase({{.key = key_of(1)}, {.key = key_of(2)}}).status.has_value());
+    ASSERT_TRUE(log.put(page_of(2, 5)).status.has_value());
+    if (sealed) {
+      ASSERT_TRUE(log.seal().status.has_value());
+    }
+    ASSERT_TRUE(log.open().has_value());
+    EXPECT_EQ(log.read(key_of(1)).error().code, Errc::not_found);
+    EXPECT_TRUE(log.has(page_of(2, 5)));
+    EXPECT_EQ(log.report.tombstones, 2u);
+  }
+}
+
+TEST(LogRecovery, OneDamagedPlaceBringsNoDeletedPageBack) {
+  for (uint64_t copy = 0; copy < 2; ++copy) {
+    Log log;
+    ASSERT_TRUE(log.put(page_of(1)).status.has_value());
+    ASSERT_TRUE(log.erase({{.key = key_of(1)}}).status.has_value());
+    ASSERT_TRUE(log.put(page_of(2)).status.has_value());
+    spoil(log.file(1), kBlockBytes + kRecordBytes + copy * kBlockBytes + 220);
+    ASSERT_TRUE(log.open().has_value());
+    EXPECT_EQ(log.report.damaged, 1u);
+    EXPECT_EQ(log.read(key_of(1)).error().code, Errc::not_found);
+    EXPECT_TRUE(log.has(page_of(2)));
+  }
+}
+
+TEST(LogRecovery, ACutCountsForItsEncodingOnly) {
+  for (bool other : {false, true}) {
+    Log log;
+    Sample page = page_of(1);
+    ASSERT_TRUE(log.put(page).status.has_value());
+    LogEntry cut{.type = EntryType::cut,
+                 .bytes = page.record.sections[0].end,
+                 .rows = 1,
+                 .quality_kl = 40,
+                 .key = key_of(1),
+                 .encoding_id = page.record.encoding_id};
+    cut.encoding_id[0] ^= other ? 1 : 0;
+    LogBatch batch{AlignedBuffer()};
+    batch.add_cut(cut);
+    ASSERT_TRUE(log.write(batch, {.sync = true}).status.has_value());
+    ASSERT_TRUE(log.open().has_value());
+    const IndexEntry* entry = log.index->find(0, key_of(1));
+    ASSERT_NE(entry, nullptr);
+    EXPECT_EQ(log.report.cuts, other ? 0u : 1u);
+    EXPECT_EQ(entry->log.bytes, other ? 9000 : cut.bytes);
+    EXPECT_EQ(entry->log.quality_kl, other ? 0u : 40u);
+  }
+}
+
+TEST(LogRecovery, RecordsInOtherPlacesAreNotTaken) {
+  // Two extents of one file swapped, two of different files swapped, one copied over another.
+  for (int how = 0; how < 3; ++how) {
+    auto log = ten_pages();
+    Bytes& first = log->file(how == 1 ? 1 : 3).now;
+    Bytes& second = log->file(3).now;
+    auto a = first.begin() + kBlockBytes;
+    auto b = second.begin() + static_cast<ptrdiff_t>(kBlockBytes + kRecordBytes);
+    if (how == 2) {
+      std::copy_n(a, kRecordBytes, b);
+    } else {
+      std::swap_ranges(a, a + kRecordBytes, b);
+    }
+    ASSERT_TRUE(log->open().has_value());
+    uint64_t indexed = log->report.records;
+    EXPECT_EQ(pages_left(*log), how == 0 ? 8u : how == 1 ? 8u : 9u);
+    EXPECT_EQ(indexed, how == 0 ? 8u : 9u);  // the footer still names one of the sealed segment
+    EXPECT_TRUE(log->says("written for segment")) << log->lines();
+  }
+}
+
+TEST(LogRecovery, DamageThatIsGoneTheSecondTimeCostsNothing) {
+  auto log = ten_pages();
+  log->device.faults.flipped_read = 300;
+  ASSERT_TRUE(log->open().has_value());
+  log->device.faults.flipped_read = 0;
+  EXPECT_GE(pages_left(*log), 7u);
+}
+
+TEST(LogRecovery, ADeviceThatCannotWriteStillShowsItsPages) {
+  auto log = ten_pages();
+  log->device.capacity_bytes = 0;
+  log->device.faults.sync_error = 1000;
+  ASSERT_TRUE(log->open().has_value());
+  EXPECT_EQ(pages_left(*log), 10u);
+  EXPECT_TRUE(log->says("stays without a footer")) << log->lines();
+  EXPECT_TRUE(log->says("is not durable")) << log->lines();
+  EXPECT_TRUE(log->index->find(0, key_of(0))->segment->has_failed);
+}
+
+TEST(LogRecovery, PlacesThatCannotBeReadAreLeftAlone) {
+  auto log = ten_pages();
+  Bytes before = log->file(3).now;
+  log->device.faults.read_error = 1000;
+  ASSERT_TRUE(log->open().has_value());
+  log->device.faults.read_error = 0;
+  EXPECT_TRUE(std::equal(before.begin(), before.end(), log->file(3).now.begin()));
+  ASSERT_TRUE(log->open().has_value());
+  EXPECT_EQ(pages_left(*log), 10u) << log->lines();
+}
+
+TEST(LogRecovery, LinesAreBounded) {
+  Log log(1, 64 << 10, 1 << 30);
+  for (uint64_t i = 1; i <= kRecoveryLinesMax + 10; ++i) {
+    ASSERT_TRUE(log.device.create(segment_name(i)).has_value());
+  }
+  ASSERT_TRUE(log.open().has_value());
+  EXPECT_EQ(log.report.lines.size(), kRecoveryLinesMax);
+}
+
+}  // namespace
+}  // namespace sluice::store
