@@ -222,6 +222,8 @@ PageCacheStats PageCache::stats() const {
   return now;
 }
 
+// A key commits to its space's descriptor, salt included: who can name a page of another space
+// could open that space. So a page under a key of another space is only hidden, not kept beside.
 const store::Record* PageCache::find(const OpenSpace& open, const Key& key) const {
   const store::Record* record = tier_->find(open.space->tenant, key);
   return record != nullptr && record->space_id == open.space->id ? record : nullptr;
