@@ -33,8 +33,14 @@ uint64_t DiskIndex::fail_segment(uint64_t number, uint64_t durable_sequence) {
   for (const IndexEntry* entry = found->second.first; entry != nullptr;) {
     const IndexEntry* next = entry->next;
     if (entry->log.sequence > durable_sequence) {
-      erase(entry->log.tenant, Key(entry->log.key));
+      Id id = {entry->log.tenant, entry->log.key};
+      take_out(id);
       ++pages;
+      auto replaced = replaced_.find(id);
+      if (replaced != replaced_.end() &&
+          segments_.contains(replaced->second.log.sequence >> kOrdinalBits)) {
+        put(id, replaced->second.log, replaced->second.is_cut);
+      }
     }
     entry = next;
   }
@@ -65,21 +71,39 @@ void DiskIndex::unlink(IndexEntry& entry) {
   }
 }
 
-void DiskIndex::insert(const LogEntry& page) {
-  SLUICE_ASSERT(page.type == EntryType::page);
+void DiskIndex::put(const Id& id, const LogEntry& page, bool is_cut) {
   auto segment = segments_.find(page.sequence >> kOrdinalBits);
   SLUICE_ASSERT(segment != segments_.end());
-  auto [at, is_new] = entries_.try_emplace({page.tenant, page.key});
-  IndexEntry& entry = at->second;
-  if (!is_new) {
-    SLUICE_ASSERT(entry.log.sequence < page.sequence);
-    unlink(entry);
-    page_bytes_ -= entry.log.bytes;
-  }
+  IndexEntry& entry = entries_[id];
   entry.log = page;
-  entry.is_cut = false;
+  entry.is_cut = is_cut;
   page_bytes_ += page.bytes;
   link(entry, segment->second);
+}
+
+void DiskIndex::take_out(const Id& id) {
+  auto found = entries_.find(id);
+  unlink(found->second);
+  page_bytes_ -= found->second.log.bytes;
+  entries_.erase(found);
+}
+
+void DiskIndex::insert(const LogEntry& page, uint64_t durable_sequence) {
+  SLUICE_ASSERT(page.type == EntryType::page);
+  Id id = {page.tenant, page.key};
+  if (page.sequence <= durable_sequence) {
+    replaced_.erase(id);
+  }
+  auto found = entries_.find(id);
+  if (found != entries_.end()) {
+    const IndexEntry& old = found->second;
+    SLUICE_ASSERT(old.log.sequence < page.sequence);
+    if (page.sequence > durable_sequence && is_durable(old, durable_sequence)) {
+      replaced_[id] = {.log = old.log, .is_cut = old.is_cut};
+    }
+    take_out(id);
+  }
+  put(id, page, false);
 }
 
 bool DiskIndex::cut(const LogEntry& cut) {
@@ -101,13 +125,12 @@ bool DiskIndex::cut(const LogEntry& cut) {
 }
 
 bool DiskIndex::erase(uint32_t tenant, const Key& key) {
-  auto found = entries_.find({tenant, key});
-  if (found == entries_.end()) {
+  Id id = {tenant, key};
+  replaced_.erase(id);
+  if (!entries_.contains(id)) {
     return false;
   }
-  unlink(found->second);
-  page_bytes_ -= found->second.log.bytes;
-  entries_.erase(found);
+  take_out(id);
   return true;
 }
 

@@ -43,14 +43,25 @@ class DiskIndex {
   // Takes a segment out with its pages; returns how many these were. Fine where it is not there.
   uint64_t drop_segment(uint64_t number);
 
-  // A segment keeps only what stands up to `durable_sequence`; returns how many pages went.
+  // A segment keeps only what stands up to `durable_sequence`; what that had replaced counts again.
+  // Returns how many pages went.
   uint64_t fail_segment(uint64_t number, uint64_t durable_sequence);
 
   // Nothing in the segment is durable, though it can be read.
   void mark_not_durable(uint64_t number);
 
-  // The page counts from now on. Requires: its segment is there.
-  void insert(const LogEntry& page);
+  // The page counts from now on. One that it replaces is kept in mind where only that one is
+  // durable: all up to `durable_sequence` is. Requires: its segment is there.
+  void insert(const LogEntry& page, uint64_t durable_sequence);
+
+  // All that counts is durable: what it replaced is forgotten.
+  void forget_replaced() { replaced_.clear(); }
+
+  // Whether a crash leaves the page.
+  static bool is_durable(const IndexEntry& entry, uint64_t durable_sequence) {
+    const IndexSegment& segment = *entry.segment;
+    return entry.log.sequence <= (segment.has_failed ? segment.durable_sequence : durable_sequence);
+  }
 
   // The cut counts if it fits what is there; false if not.
   bool cut(const LogEntry& cut);
@@ -81,11 +92,20 @@ class DiskIndex {
     size_t operator()(const Id& id) const { return KeyHash()(id.key) ^ id.tenant; }
   };
 
+  // A page that counts again if the one that replaced it is lost.
+  struct Replaced {
+    LogEntry log;
+    bool is_cut = false;
+  };
+
+  void put(const Id& id, const LogEntry& page, bool is_cut);
+  void take_out(const Id& id);
   void link(IndexEntry& entry, IndexSegment& segment);
   void unlink(IndexEntry& entry);
 
   std::unordered_map<Id, IndexEntry, IdHash> entries_;
   std::map<uint64_t, IndexSegment> segments_;
+  std::unordered_map<Id, Replaced, IdHash> replaced_;  // only of what is not durable yet
   uint64_t page_bytes_ = 0;
 };
 

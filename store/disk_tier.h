@@ -16,6 +16,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -26,6 +27,9 @@
 #include "src/base/clock.h"
 #include "src/base/result.h"
 #include "store/block_device.h"
+#include "store/disk_index.h"
+#include "store/disk_queue.h"
+#include "store/disk_read.h"
 #include "store/io_runner.h"
 #include "store/log_format.h"
 #include "store/log_recovery.h"
@@ -55,13 +59,6 @@ struct DiskEntry {
   Record record;            // without its sections: they are read with the page
   uint64_t bytes = 0;       // header and sections
   bool is_durable = false;  // a crash does not lose it. Where not, write it again for an ack
-};
-
-// A page as it was read and checked just now.
-struct DiskPage {
-  Record record;  // with its sections
-  ByteSpan bytes;
-  std::shared_ptr<const void> keep_alive;  // keeps `bytes` in place
 };
 
 struct DiskWrite {
@@ -107,13 +104,6 @@ struct DiskTierStats {
   uint64_t failed_segments = 0;  // given up after a failed write or sync
   uint64_t syncs = 0;
 };
-
-class DiskIndex;
-class LogWriter;
-struct Batch;
-struct DiskOp;
-struct ReadJob;
-struct SegmentRef;
 
 using DiskDone = std::function<void(Status)>;
 using DiskReadDone = std::function<void(Result<DiskPage>)>;
@@ -182,13 +172,78 @@ class DiskTier {
   DiskTierStats stats() const;
 
  private:
+  struct Id {
+    uint32_t tenant = 0;
+    Key key{};
+
+    bool operator==(const Id&) const = default;
+  };
+
+  struct IdHash {
+    size_t operator()(const Id& id) const { return KeyHash()(id.key) ^ id.tenant; }
+  };
+
+  // Somebody who waits until what was written with this sequence is durable.
+  struct Waiter {
+    uint64_t sequence = 0;
+    DiskDone done;
+  };
+
+  using Answers = std::vector<std::pair<DiskDone, Status>>;
+
   DiskTier(const DiskTierConfig& config, BlockDevice& device, IoRunner& runner, const Clock& clock);
 
-  DiskTierConfig config_;
+  Status recover();
+  // Runs `work` on a lane and `done` here, unless the tier ends first.
+  void run(Lane lane, std::function<void()> work, std::function<void()> done);
+  void push(DiskOp op);
+  void pump();
+  void start_job();
+  void submit(const std::shared_ptr<DiskJob>& job);
+  void finish(const std::shared_ptr<DiskJob>& job);
+  bool wants_sync(const DiskJob& job) const;
+  void take_segments(const WriteReport& report);
+  void take_op(DiskOp& op, const DiskJob& job, Answers& answers);
+  Status take_written(const DiskOp& op, const LogEntry& entry);
+  void settle_waiters(const WriteReport& report, Answers& answers);
+  void settle_dirt(const DiskJob& job);
+
+  bool is_dirty() const { return last_sequence_ > durable_sequence_; }
+
+  Status check_write(const DiskWrite& write) const;
+  Result<std::shared_ptr<ReadJob>> begin_read(uint32_t tenant, const Key& key);
+  void finish_read(const std::shared_ptr<ReadJob>& job);
+  void queue_cut(const DiskCut& cut, const ReadJob& job, DiskDone done);
+  void log_line(std::string_view line) const;
+
+  const DiskTierConfig config_;
   BlockDevice& device_;
   IoRunner& runner_;
   const Clock& clock_;
   RecoveryReport recovery_;
+  LogId log_id_{};
+  DiskIndex index_;
+  std::shared_ptr<LogWriter> writer_;  // only work on the write lane touches it
+  std::set<DescriptorKey> described_;
+
+  std::deque<DiskOp> queue_;
+  uint64_t queued_bytes_ = 0;  // charged for ops in the queue and in jobs
+  uint64_t next_ticket_ = 1;
+  uint32_t jobs_staging_ = 0;
+  uint32_t jobs_writing_ = 0;
+  std::vector<AlignedBuffer> spare_memory_;
+  std::vector<Waiter> waiters_;
+  std::unordered_map<Id, uint64_t, IdHash> erases_;  // keys in queued tombstones: the last ticket
+
+  uint64_t last_sequence_ = 0;  // written
+  uint64_t durable_sequence_ = 0;
+  uint64_t unsynced_bytes_ = 0;
+  uint64_t dirty_since_ns_ = 0;
+
+  std::set<std::shared_ptr<ReadJob>> reads_;
+  uint64_t read_bytes_ = 0;
+  DiskTierStats stats_;  // counters; gauges are filled in by stats()
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
 }  // namespace sluice::store

@@ -157,7 +157,7 @@ Status Recovery::check_log_ids() const {
 void Recovery::apply(const LogEntry& entry) {
   switch (entry.type) {
     case EntryType::page:
-      index_.insert(entry);
+      index_.insert(entry, ~0ull);
       return;
     case EntryType::tombstone:
       index_.erase(entry.tenant, entry.key);

@@ -54,7 +54,7 @@ class Log {
     }
     for (const BatchRecord& record : batch.records()) {
       if (done.status.has_value() && record.entry.type == EntryType::page) {
-        index->insert(record.entry);
+        index->insert(record.entry, done.durable_sequence);
       }
     }
     return done;

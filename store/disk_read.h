@@ -1,0 +1,44 @@
+// One read of a page from the log: position, head, cut and sums checked before anything is shown.
+//
+// Not the index (disk_index.h). read_page() blocks and runs on the runner's read lane; nothing else
+// touches a job meanwhile.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+
+#include "src/base/bytes.h"
+#include "src/base/result.h"
+#include "store/block_device.h"
+#include "store/log_format.h"
+#include "store/record.h"
+
+namespace sluice::store {
+
+// A page as it was read and checked just now.
+struct DiskPage {
+  Record record;  // with its sections
+  ByteSpan bytes;
+  std::shared_ptr<const void> keep_alive;  // keeps `bytes` in place
+};
+
+struct ReadJob {
+  std::shared_ptr<BlockFile> file;
+  LogPlace place;
+  LogEntry entry;       // as the index has it: shortened by cuts
+  bool is_cut = false;  // then the record in the log is longer
+
+  bool is_cancelled = false;  // erased meanwhile; the owner's
+
+  // What came of it: damaged (the text says what does not agree), io_error.
+  Result<DiskPage> page = DiskPage();
+
+  // Bytes that the read needs in memory.
+  uint64_t memory_bytes() const { return round_up_to_block(entry.head_bytes + entry.bytes); }
+};
+
+// Reads and checks; a second time where it does not agree at first.
+void read_page(ReadJob& job);
+
+}  // namespace sluice::store
