@@ -30,7 +30,7 @@ inline constexpr uint64_t round_up_to_block(uint64_t bytes) {
 // Every place in the code that syncs, by name: tests leave each out in turn and look for the loss.
 enum class SyncSite : uint8_t {
   commit,             // records that somebody waits for, or that are a second old
-  seal,               // a full segment, before the next one begins
+  seal,               // a full segment, before its footer is written
   segment_name,       // the name of a new segment, before a record in it is acked
   segment_drop,       // a dropped segment's name, before the next older one may go
   recovered_segment,  // what recovery found in an unsealed segment, before it is shown

@@ -33,14 +33,8 @@ uint64_t DiskIndex::fail_segment(uint64_t number, uint64_t durable_sequence) {
   for (const IndexEntry* entry = found->second.first; entry != nullptr;) {
     const IndexEntry* next = entry->next;
     if (entry->log.sequence > durable_sequence) {
-      Id id = {entry->log.tenant, entry->log.key};
-      take_out(id);
+      lose(entry->log.tenant, Key(entry->log.key));
       ++pages;
-      auto replaced = replaced_.find(id);
-      if (replaced != replaced_.end() &&
-          segments_.contains(replaced->second.log.sequence >> kOrdinalBits)) {
-        put(id, replaced->second.log, replaced->second.is_cut);
-      }
     }
     entry = next;
   }
@@ -122,6 +116,19 @@ bool DiskIndex::cut(const LogEntry& cut) {
   entry.log.quality_kl = cut.quality_kl;
   entry.is_cut = true;
   return true;
+}
+
+void DiskIndex::lose(uint32_t tenant, const Key& key) {
+  Id id = {tenant, key};
+  take_out(id);
+  auto replaced = replaced_.find(id);
+  if (replaced == replaced_.end()) {
+    return;
+  }
+  if (segments_.contains(replaced->second.log.sequence >> kOrdinalBits)) {
+    put(id, replaced->second.log, replaced->second.is_cut);
+  }
+  replaced_.erase(replaced);
 }
 
 bool DiskIndex::erase(uint32_t tenant, const Key& key) {

@@ -66,6 +66,9 @@ class DiskIndex {
   // The cut counts if it fits what is there; false if not.
   bool cut(const LogEntry& cut);
 
+  // The page is lost; what it had replaced counts again. Requires: it is there.
+  void lose(uint32_t tenant, const Key& key);
+
   // False if there is no such page.
   bool erase(uint32_t tenant, const Key& key);
 

@@ -462,7 +462,7 @@ void DiskTier::finish_read(const std::shared_ptr<ReadJob>& job) {
   } else {
     const IndexEntry* entry = index_.find(job->entry.tenant, job->entry.key);
     if (entry != nullptr && entry->log.sequence == job->entry.sequence) {
-      index_.erase(job->entry.tenant, job->entry.key);
+      index_.lose(job->entry.tenant, job->entry.key);
       ++stats_.damaged;
       log_line(fmt::format("page {} is damaged and out of the index: {}",
                            to_hex(job->entry.key),

@@ -34,6 +34,7 @@ class Recovery {
   Status recover_segment(Candidate& candidate);
   void take_footer(Candidate& candidate, const std::vector<LogEntry>& entries);
   Status scan(Candidate& candidate);
+  bool sync(Candidate& candidate);
   void seal(Candidate& candidate, const ScanResult& found);
   Status drop_empty(const Candidate& candidate);
   void apply(const LogEntry& entry);
@@ -240,6 +241,7 @@ void Recovery::seal(Candidate& candidate, const ScanResult& found) {
   }
   if (status.has_value()) {
     candidate.bytes = found.end + tail.size();
+    out_.segments[candidate.number] = candidate.bytes;
   } else {
     line(fmt::format("segment {:016x} stays without a footer: {}",
                      candidate.number,
@@ -266,43 +268,41 @@ Status Recovery::scan(Candidate& candidate) {
   if (found.entries.empty() && !found.has_read_errors) {
     return drop_empty(candidate);
   }
-  if (!found.has_read_errors) {
+  // A footer says that the records before it are durable.
+  if (sync(candidate) && !found.has_read_errors) {
     seal(candidate, found);
   }
-  index_.add_segment(candidate.number, candidate.file);
   std::for_each(found.entries.begin(), found.entries.end(), [&](const LogEntry& e) { apply(e); });
-  out_.segments[candidate.number] = candidate.bytes;
   return {};
 }
 
-Status Recovery::recover_segment(Candidate& candidate) {
-  bool has_footer = false;
-  if (candidate.header) {
-    auto entries = read_footer(*candidate.file, candidate.bytes, *candidate.header);
-    if (entries.has_error() && entries.error().code != Errc::bad_magic) {
-      entries = read_footer(*candidate.file, candidate.bytes, *candidate.header);
-    }
-    has_footer = entries.has_value();
-    if (has_footer) {
-      index_.add_segment(candidate.number, candidate.file);
-      take_footer(candidate, *entries);
-      out_.segments[candidate.number] = candidate.bytes;
-    }
-  }
-  if (!has_footer) {
-    SLUICE_CHECK(scan(candidate));
-  }
-  if (!out_.segments.contains(candidate.number)) {
-    return {};
-  }
-  // Also of a sealed segment: the process may have ended between footer and sync.
+// Takes the segment in and makes durable what it has; false, with a line, if the device refuses.
+bool Recovery::sync(Candidate& candidate) {
+  index_.add_segment(candidate.number, candidate.file);
+  out_.segments[candidate.number] = candidate.bytes;
   Status status = candidate.file->sync(SyncSite::recovered_segment);
   if (status.has_error()) {
     line(fmt::format(
         "segment {:016x} is not durable: {}", candidate.number, status.error().to_string()));
     index_.mark_not_durable(candidate.number);
   }
-  return {};
+  return status.has_value();
+}
+
+Status Recovery::recover_segment(Candidate& candidate) {
+  if (candidate.header) {
+    auto entries = read_footer(*candidate.file, candidate.bytes, *candidate.header);
+    if (entries.has_error() && entries.error().code != Errc::bad_magic) {
+      entries = read_footer(*candidate.file, candidate.bytes, *candidate.header);
+    }
+    if (entries.has_value()) {
+      // The process may have ended before anybody synced.
+      sync(candidate);
+      take_footer(candidate, *entries);
+      return {};
+    }
+  }
+  return scan(candidate);
 }
 
 Result<RecoveredLog> Recovery::run() {

@@ -174,30 +174,28 @@ Status LogWriter::append(LogBatch& batch) {
   return {};
 }
 
-// A sync that fails is the last one: whatever a later one says, the bytes may be lost.
-Status LogWriter::sync_current(SyncSite site) {
-  Status status = current_->file->sync(site);
-  current_->can_sync = status.has_value();
-  return status;
-}
-
-// Makes durable what the current segment has.
-Status LogWriter::commit() {
+// Makes durable what the current segment has. A sync that fails is the last one: whatever a later
+// one says, the bytes may be lost.
+Status LogWriter::commit(SyncSite site) {
   if (!current_ || current_->synced_ordinal == current_->ordinal) {
     return {};
   }
-  SLUICE_CHECK(sync_current(SyncSite::commit));
+  Status status = current_->file->sync(site);
+  current_->can_sync = status.has_value();
+  SLUICE_CHECK(status);
   current_->synced_end = current_->end;
   current_->synced_ordinal = current_->ordinal;
   durable_sequence_ = sequence_of(current_->number, current_->ordinal);
   return {};
 }
 
-// Ends the current segment with its footer. Its records are durable then.
+// Ends the current segment with its footer. Its records are durable before the footer is written:
+// a whole trailer proves it. The footer is not synced: without it the segment is scanned.
 Status LogWriter::seal() {
   if (!current_ || current_->ordinal == 0) {
     return {};
   }
+  SLUICE_CHECK(commit(SyncSite::seal));
   Current& current = *current_;
   AlignedBuffer tail(sealed_tail_bytes(current.entries.size()));
   encode_sealed_tail({.log_id = config_.log_id, .number = current.number},
@@ -205,8 +203,6 @@ Status LogWriter::seal() {
                      current.entries,
                      tail.bytes());
   SLUICE_CHECK(current.file->write(current.end, tail.bytes()));
-  SLUICE_CHECK(sync_current(SyncSite::seal));
-  durable_sequence_ = sequence_of(current.number, current.ordinal);
   segments_[current.number] = current.end + tail.size();
   current_.reset();
   return {};
@@ -218,7 +214,7 @@ void LogWriter::give_up(WriteReport& report, const Error& reason) {
   if (!current_) {
     return;
   }
-  bool is_kept = current_->can_sync && commit().has_value();
+  bool is_kept = current_->can_sync && commit(SyncSite::commit).has_value();
   Current& current = *current_;
   report.failed.push_back(
       {.number = current.number,
@@ -247,7 +243,7 @@ Status LogWriter::try_write(LogBatch& batch, const WriteOptions& options, WriteR
   if (options.seal) {
     return seal();
   }
-  return options.sync ? commit() : Status();
+  return options.sync ? commit(SyncSite::commit) : Status();
 }
 
 WriteReport LogWriter::write(LogBatch& batch, const WriteOptions& options) {

@@ -95,8 +95,7 @@ class LogWriter {
   bool fits(const LogBatch& batch, uint64_t descriptor_bytes, uint64_t descriptors) const;
   Status start_segment(uint64_t bytes, WriteReport& report);
   Status append(LogBatch& batch);
-  Status sync_current(SyncSite site);
-  Status commit();
+  Status commit(SyncSite site);
   Status seal();
   Status drop_oldest(WriteReport& report);
   void give_up(WriteReport& report, const Error& reason);

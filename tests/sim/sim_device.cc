@@ -240,7 +240,7 @@ Status SimDevice::write(SimContent& content, uint64_t offset, ByteSpan bytes) {
 
 Status SimDevice::truncate(SimContent& content, uint64_t bytes) {
   bool in_part = false;
-  if (!count_change(in_part) || chance(faults.write_error)) {
+  if (!count_change(in_part) || chance(faults.cut_error)) {
     return SLUICE_ERR(Errc::io_error, "the simulated device cannot cut the file");
   }
   content.length_is_dirty = content.length_is_dirty || bytes != content.now.size();
@@ -252,8 +252,11 @@ Status SimDevice::truncate(SimContent& content, uint64_t bytes) {
 Status SimDevice::sync(SimContent& content, SyncSite site) {
   ++syncs_[static_cast<size_t>(site)];
   bool in_part = false;
-  bool fails = !count_change(in_part) || chance(faults.sync_error);
-  if (fails) {
+  if (!count_change(in_part)) {
+    // The process is gone, not the disk: what is dirty stays dirty.
+    return SLUICE_ERR(Errc::io_error, "the simulated device went away during a sync");
+  }
+  if (chance(faults.sync_error)) {
     // Dirty pages are marked clean: some made it, the others never will.
     if (prng_.below(2) == 0) {
       lose_unsynced(content);

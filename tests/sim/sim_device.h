@@ -38,6 +38,7 @@ struct SimFaults {
   uint32_t misdirected_write = 0;
   uint32_t write_error = 0;
   uint32_t sync_error = 0;  // of files
+  uint32_t cut_error = 0;
   uint32_t folder_sync_error = 0;
   uint32_t stale_read = 0;
   uint32_t misdirected_read = 0;
