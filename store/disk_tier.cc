@@ -49,7 +49,11 @@ DiskTier::DiskTier(const DiskTierConfig& config,
                    BlockDevice& device,
                    IoRunner& runner,
                    const Clock& clock)
-    : config_(config), device_(device), runner_(runner), clock_(clock) {
+    : config_(config),
+      batch_bytes_(round_up_to_block(std::min(config.batch_bytes, config.segment_bytes / 4))),
+      device_(device),
+      runner_(runner),
+      clock_(clock) {
   stats_.capacity_bytes = config.capacity_bytes;
 }
 
@@ -187,6 +191,16 @@ Status DiskTier::erase(std::span<const DeletedKey> keys, DiskDone done) {
   if (keys.size() > kKeysMax) {
     return SLUICE_ERR(Errc::too_large, "{} keys to erase, at most {}", keys.size(), kKeysMax);
   }
+  DiskOp op{.kind = DiskOpKind::tombstone,
+            .charge_bytes = kOpBytes + keys.size() * sizeof(DeletedKey),
+            .want_durable = true,
+            .deleted = {keys.begin(), keys.end()}};
+  if (op.log_bytes() > config_.capacity_bytes / 2) {
+    return SLUICE_ERR(Errc::too_large,
+                      "{} keys to erase, more than a log of {} bytes takes",
+                      keys.size(),
+                      config_.capacity_bytes);
+  }
   if (queued_bytes_ > config_.queue_bytes_max) {
     return SLUICE_ERR(Errc::overloaded, "{} bytes wait to be written", queued_bytes_);
   }
@@ -203,11 +217,8 @@ Status DiskTier::erase(std::span<const DeletedKey> keys, DiskDone done) {
     }
   }
   stats_.erased += keys.size();
-  push({.kind = DiskOpKind::tombstone,
-        .charge_bytes = kOpBytes + keys.size() * sizeof(DeletedKey),
-        .want_durable = true,
-        .deleted = {keys.begin(), keys.end()},
-        .done = std::move(done)});
+  op.done = std::move(done);
+  push(std::move(op));
   return {};
 }
 
@@ -242,7 +253,7 @@ void DiskTier::start_job() {
   uint64_t bytes = 0;
   while (!queue_.empty()) {
     uint64_t more = queue_.front().log_bytes();
-    if (!job->ops.empty() && bytes + more > config_.batch_bytes) {
+    if (!job->ops.empty() && bytes + more > batch_bytes_) {
       break;
     }
     bytes += more;
@@ -253,11 +264,11 @@ void DiskTier::start_job() {
     }
   }
   AlignedBuffer memory;
-  if (bytes <= config_.batch_bytes && !spare_memory_.empty()) {
+  if (bytes <= batch_bytes_ && !spare_memory_.empty()) {
     memory = std::move(spare_memory_.back());
     spare_memory_.pop_back();
   } else {
-    memory = AlignedBuffer(std::max(bytes, config_.batch_bytes));
+    memory = AlignedBuffer(std::max(bytes, batch_bytes_));
   }
   job->batch = LogBatch(std::move(memory));
   ++jobs_staging_;
@@ -415,7 +426,7 @@ void DiskTier::finish(const std::shared_ptr<DiskJob>& job) {
   settle_waiters(job->report, answers);
   settle_dirt(*job);
   AlignedBuffer memory = std::move(job->batch).take_memory();
-  if (memory.size() == round_up_to_block(config_.batch_bytes)) {
+  if (memory.size() == batch_bytes_) {
     spare_memory_.push_back(std::move(memory));
   }
   pump();

@@ -149,8 +149,8 @@ class DiskTier {
   Status read(uint32_t tenant, const Key& key, DiskReadDone done);
 
   // Takes pages out at once, also those whose write waits; done when a crash cannot bring them
-  // back. Keys that are not there are fine. Errors, at once: too_large (more than kKeysMax),
-  // overloaded. done: no_space, io_error (a restart may bring them back).
+  // back. Keys that are not there are fine. Errors, at once: too_large (more than kKeysMax, or than
+  // half the log takes), overloaded. done: no_space, io_error (a restart may bring them back).
   Status erase(std::span<const DeletedKey> keys, DiskDone done);
 
   // Shortens a page that is there to `cut.bytes`. Errors, at once: not_found (no such page or
@@ -217,6 +217,7 @@ class DiskTier {
   void log_line(std::string_view line) const;
 
   const DiskTierConfig config_;
+  const uint64_t batch_bytes_;  // no more than a quarter of a segment
   BlockDevice& device_;
   IoRunner& runner_;
   const Clock& clock_;

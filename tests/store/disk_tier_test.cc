@@ -1,0 +1,412 @@
+// The disk tier's rules one by one, on a simulated device and steps.
+#include "store/disk_tier.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/sim/sim_device.h"
+#include "tests/sim/step_runner.h"
+#include "tests/store/log_fixture.h"
+
+namespace sluice::store {
+namespace {
+
+// What a `done` said, if it came.
+using Answer = std::shared_ptr<std::optional<Status>>;
+
+class DiskTierSteps : public testing::Test {
+ protected:
+  DiskTierSteps() {
+    config.segment_bytes = 64 << 10;
+    config.capacity_bytes = 256 << 10;
+    open();
+  }
+
+  void open() {
+    tier.reset();
+    runner.forget();
+    config.new_log_id = sample_log_id();
+    config.log_line = [this](std::string_view line) { lines += std::string(line) + "\n"; };
+    auto opened = DiskTier::open(config, device, runner, clock);
+    ASSERT_TRUE(opened.has_value()) << opened.error().to_string();
+    tier = *std::move(opened);
+  }
+
+  DiskDone into(const Answer& answer) {
+    return [answer](Status status) {
+      EXPECT_FALSE(answer->has_value()) << "done came twice";
+      *answer = std::move(status);
+    };
+  }
+
+  Status write(const Sample& page, bool want_durable, const Answer& answer = make_answer()) {
+    auto bytes = std::make_shared<Bytes>(page.bytes);
+    DiskWrite write{
+        .record = page.record, .bytes = *bytes, .keep_alive = bytes, .want_durable = want_durable};
+    return tier->write(std::move(write), into(answer));
+  }
+
+  void put(const Sample& page) {
+    Answer answer = make_answer();
+    ASSERT_TRUE(write(page, true, answer).has_value());
+    runner.finish();
+    ASSERT_TRUE(answer->has_value() && (*answer)->has_value());
+  }
+
+  static Answer make_answer() { return std::make_shared<std::optional<Status>>(); }
+
+  Result<DiskPage> read(const Sample& page) {
+    auto out = std::make_shared<Result<DiskPage>>(DiskPage());
+    Status status = tier->read(page.record.tenant, page.record.key, [out](Result<DiskPage> got) {
+      *out = std::move(got);
+    });
+    if (status.has_error()) {
+      return status.error();
+    }
+    runner.finish();
+    return *out;
+  }
+
+  static Errc code(const Status& status) {
+    return status.has_error() ? status.error().code : Errc::ok;
+  }
+
+  bool finds(const Sample& page) {
+    return tier->find(page.record.tenant, page.record.key).has_value();
+  }
+
+  DiskTierConfig config;
+  SimDevice device{1};
+  StepRunner runner{1};
+  ManualClock clock;
+  std::string lines;
+  std::unique_ptr<DiskTier> tier;
+};
+
+TEST_F(DiskTierSteps, OptionsOutOfRangeAreRefused) {
+  auto refused = [&](auto change) {
+    DiskTierConfig wrong;
+    change(wrong);
+    Status status = wrong.validate();
+    return code(status) == Errc::bad_config;
+  };
+  EXPECT_TRUE(DiskTierConfig().validate().has_value());
+  EXPECT_TRUE(refused([](DiskTierConfig& c) { c.segment_bytes = 4096; }));
+  EXPECT_TRUE(refused([](DiskTierConfig& c) { c.segment_bytes += 1; }));
+  EXPECT_TRUE(refused([](DiskTierConfig& c) { c.capacity_bytes = 3 * c.segment_bytes; }));
+  EXPECT_TRUE(refused([](DiskTierConfig& c) { c.queue_bytes_max = 0; }));
+  EXPECT_TRUE(refused([](DiskTierConfig& c) { c.batch_bytes = 0; }));
+  EXPECT_TRUE(refused([](DiskTierConfig& c) { c.reads_max = 0; }));
+  EXPECT_TRUE(refused([](DiskTierConfig& c) { c.read_bytes_max = 0; }));
+  EXPECT_TRUE(refused([](DiskTierConfig& c) { c.sync_interval_ms = 0; }));
+  EXPECT_TRUE(refused([](DiskTierConfig& c) { c.descriptors_max = 0; }));
+}
+
+TEST_F(DiskTierSteps, AWrittenPageIsFoundAndReadAsItWasPut) {
+  Sample page = page_of(1);
+  page.record.anchor = key_of(7);
+  page.record.quality_kl = 12;
+  put(page);
+  auto entry = tier->find(0, key_of(1));
+  ASSERT_TRUE(entry.has_value());
+  EXPECT_TRUE(entry->is_durable);
+  EXPECT_EQ(entry->bytes, 9000u);
+  EXPECT_EQ(entry->record.anchor, key_of(7));
+  EXPECT_TRUE(entry->record.sections.empty());
+  auto read_back = read(page);
+  ASSERT_TRUE(read_back.has_value());
+  EXPECT_EQ(read_back->record, page.record);
+  EXPECT_TRUE(std::ranges::equal(read_back->bytes, page.bytes));
+  EXPECT_EQ(tier->stats().hits, 1u);
+}
+
+TEST_F(DiskTierSteps, TenantsDoNotSeeEachOther) {
+  put(page_of(1));
+  EXPECT_FALSE(tier->find(1, key_of(1)).has_value());
+  EXPECT_EQ(code(tier->read(1, key_of(1), {})), Errc::not_found);
+}
+
+TEST_F(DiskTierSteps, AWriteWithoutAckIsDoneWhenWrittenAndDurableASecondLater) {
+  Answer answer = make_answer();
+  ASSERT_TRUE(write(page_of(1), false, answer).has_value());
+  runner.finish();
+  ASSERT_TRUE(answer->has_value());
+  EXPECT_FALSE(tier->find(0, key_of(1))->is_durable);
+  tier->tick();
+  runner.finish();
+  EXPECT_EQ(device.syncs_of(SyncSite::commit), 0u);
+  clock.advance_ns(1'000'000'000);
+  tier->tick();
+  runner.finish();
+  EXPECT_EQ(device.syncs_of(SyncSite::commit), 1u);
+  EXPECT_TRUE(tier->find(0, key_of(1))->is_durable);
+  clock.advance_ns(5'000'000'000);
+  tier->tick();
+  runner.finish();
+  EXPECT_EQ(device.syncs_of(SyncSite::commit), 1u);
+}
+
+TEST_F(DiskTierSteps, OneSyncAcksAllThatWasWrittenBeforeIt) {
+  config.batch_bytes = 16 << 10;
+  config.capacity_bytes = 8 << 20;
+  open();
+  std::vector<Answer> answers;
+  for (uint64_t i = 0; i < 4; ++i) {
+    answers.push_back(make_answer());
+    ASSERT_TRUE(write(page_of(i), true, answers.back()).has_value());
+  }
+  runner.finish();
+  for (const Answer& answer : answers) {
+    ASSERT_TRUE(answer->has_value());
+    EXPECT_TRUE((*answer)->has_value());
+  }
+  EXPECT_EQ(device.syncs_of(SyncSite::commit), 1u);
+}
+
+TEST_F(DiskTierSteps, AFullQueueDropsWritesAndAnswersThoseThatWait) {
+  config.queue_bytes_max = 1 << 20;
+  open();
+  uint64_t accepted = 0;
+  while (write(page_of(accepted), false).has_value()) {
+    ++accepted;
+  }
+  EXPECT_LE(tier->stats().queued_bytes, 1u << 20);
+  EXPECT_GT(accepted, 100u);
+  EXPECT_EQ(code(write(page_of(1), true)), Errc::overloaded);
+  EXPECT_EQ(tier->stats().dropped_writes, 1u);
+  EXPECT_EQ(tier->stats().overloaded_writes, 1u);
+  runner.finish();
+  EXPECT_EQ(tier->stats().queued_bytes, 0u);
+  EXPECT_TRUE(write(page_of(1), false).has_value());
+}
+
+TEST_F(DiskTierSteps, PagesThatNoLogTakesAreRefusedAtOnce) {
+  Sample page = page_of(1);
+  page.bytes.pop_back();
+  EXPECT_EQ(code(write(page, true)), Errc::invalid_argument);
+  EXPECT_EQ(code(write(make_sample({.bytes = 200'000}), true)), Errc::too_large);
+}
+
+TEST_F(DiskTierSteps, BytesThatChangedWhileTheyWaitedAreNotWritten) {
+  Sample page = page_of(1);
+  auto bytes = std::make_shared<Bytes>(page.bytes);
+  Answer answer = make_answer();
+  DiskWrite write{.record = page.record, .bytes = *bytes, .keep_alive = bytes};
+  ASSERT_TRUE(tier->write(std::move(write), into(answer)).has_value());
+  (*bytes)[8000] ^= 1;
+  runner.finish();
+  EXPECT_EQ(code(**answer), Errc::bad_checksum);
+  EXPECT_FALSE(finds(page));
+  EXPECT_EQ(tier->stats().refused_writes, 1u);
+  EXPECT_EQ(bytes.use_count(), 1);
+}
+
+TEST_F(DiskTierSteps, AQueuedWriteDoesNotComeBackAfterItsErase) {
+  ASSERT_TRUE(write(page_of(1), false).has_value());
+  Answer answer = make_answer();
+  DeletedKey key{.key = key_of(1)};
+  ASSERT_TRUE(tier->erase({&key, 1}, into(answer)).has_value());
+  ASSERT_TRUE(write(page_of(2), false).has_value());
+  while (runner.step()) {
+    EXPECT_FALSE(finds(page_of(1)));
+  }
+  EXPECT_EQ(code(**answer), Errc::ok);
+  device.kill();
+  open();
+  EXPECT_FALSE(finds(page_of(1)));
+  EXPECT_TRUE(finds(page_of(2)));
+}
+
+TEST_F(DiskTierSteps, AReadOfAPageThatIsErasedMeanwhileFindsNothing) {
+  put(page_of(1));
+  std::optional<Errc> got;
+  ASSERT_TRUE(tier->read(0,
+                         key_of(1),
+                         [&](Result<DiskPage> page) {
+                           got = page.has_error() ? page.error().code : Errc::ok;
+                         })
+                  .has_value());
+  DeletedKey key{.key = key_of(1)};
+  ASSERT_TRUE(tier->erase({&key, 1}, {}).has_value());
+  runner.finish();
+  EXPECT_EQ(got, Errc::not_found);
+}
+
+TEST_F(DiskTierSteps, ManyKeysAreErasedAtOnce) {
+  config.capacity_bytes = 8 << 20;
+  open();
+  put(page_of(1));
+  std::vector<DeletedKey> keys;
+  for (uint64_t i = 0; i < 3000; ++i) {
+    keys.push_back({.key = key_of(i)});
+  }
+  Answer answer = make_answer();
+  ASSERT_TRUE(tier->erase(keys, into(answer)).has_value());
+  runner.finish();
+  EXPECT_EQ(code(**answer), Errc::ok);
+  EXPECT_FALSE(finds(page_of(1)));
+  keys.resize(kKeysMax + 1);
+  EXPECT_EQ(code(tier->erase(keys, {})), Errc::too_large);
+}
+
+TEST_F(DiskTierSteps, ReadsOnTheirWayAreBounded) {
+  config.reads_max = 2;
+  open();
+  put(page_of(1));
+  uint64_t answered = 0;
+  auto count = [&](const Result<DiskPage>&) { ++answered; };
+  EXPECT_TRUE(tier->read(0, key_of(1), count).has_value());
+  EXPECT_TRUE(tier->read(0, key_of(1), count).has_value());
+  EXPECT_EQ(code(tier->read(0, key_of(1), count)), Errc::overloaded);
+  runner.finish();
+  EXPECT_EQ(answered, 2u);
+  EXPECT_EQ(tier->stats().reads_in_flight, 0u);
+  EXPECT_EQ(tier->stats().reads_overloaded, 1u);
+}
+
+TEST_F(DiskTierSteps, ADamagedPageIsNamedAndGone) {
+  put(page_of(1));
+  SimDevice::flip(*device.files().at(segment_name(1)), kBlockBytes + 5000, 1);
+  auto page = read(page_of(1));
+  ASSERT_TRUE(page.has_error());
+  EXPECT_EQ(page.error().code, Errc::damaged);
+  EXPECT_NE(page.error().text.find("segment 0000000000000001 offset 4096"), std::string::npos);
+  EXPECT_NE(lines.find("is damaged and out of the index"), std::string::npos);
+  EXPECT_FALSE(finds(page_of(1)));
+  EXPECT_EQ(tier->stats().damaged, 1u);
+}
+
+TEST_F(DiskTierSteps, DamageOnTheWayIsGoneTheSecondTime) {
+  put(page_of(1));
+  device.faults.flipped_read = 500;
+  uint64_t good = 0;
+  for (int i = 0; i < 20 && finds(page_of(1)); ++i) {
+    good += read(page_of(1)).has_value();
+  }
+  EXPECT_GT(good, 0u);
+}
+
+TEST_F(DiskTierSteps, AFailingReadKeepsThePage) {
+  put(page_of(1));
+  device.faults.read_error = 1000;
+  EXPECT_EQ(read(page_of(1)).error().code, Errc::io_error);
+  device.faults.read_error = 0;
+  EXPECT_TRUE(read(page_of(1)).has_value());
+  EXPECT_EQ(tier->stats().read_errors, 1u);
+}
+
+TEST_F(DiskTierSteps, ReadsOnTheirWayOutliveTheirSegment) {
+  put(page_of(1));
+  std::optional<Errc> got;
+  ASSERT_TRUE(tier->read(0,
+                         key_of(1),
+                         [&](Result<DiskPage> page) {
+                           got = page.has_error() ? page.error().code : Errc::ok;
+                         })
+                  .has_value());
+  for (uint64_t i = 100; i < 140; ++i) {
+    ASSERT_TRUE(write(page_of(i), false).has_value());
+  }
+  runner.finish();
+  EXPECT_FALSE(finds(page_of(1)));
+  EXPECT_EQ(got, Errc::ok);
+  EXPECT_GT(tier->stats().evicted, 0u);
+  EXPECT_LE(device.total_bytes(), config.capacity_bytes);
+  EXPECT_NE(lines.find("pages went with it"), std::string::npos);
+}
+
+TEST_F(DiskTierSteps, ACutPageIsReadShorterAlsoAfterARestart) {
+  Sample page = page_of(1);
+  page.record.sections[0].cut = true;
+  put(page);
+  Answer refused = make_answer();
+  Answer done = make_answer();
+  DiskCut cut{.key = key_of(1),
+              .encoding_id = page.record.encoding_id,
+              .bytes = page.record.sections[0].end - 1,
+              .rows = 1,
+              .quality_kl = 80};
+  ASSERT_TRUE(tier->cut(cut, into(refused)).has_value());
+  runner.finish();
+  EXPECT_EQ(code(**refused), Errc::invalid_argument);
+  cut.bytes += 1;
+  ASSERT_TRUE(tier->cut(cut, into(done)).has_value());
+  runner.finish();
+  EXPECT_EQ(code(**done), Errc::ok);
+  for (int restart = 0; restart < 2; ++restart) {
+    auto short_page = read(page);
+    ASSERT_TRUE(short_page.has_value());
+    EXPECT_EQ(short_page->bytes.size(), cut.bytes);
+    EXPECT_EQ(short_page->record.sections.size(), 1u);
+    EXPECT_EQ(short_page->record.quality_kl, 80u);
+    device.crash();
+    open();
+  }
+  EXPECT_EQ(code(tier->cut(cut, {})), Errc::invalid_argument);
+  cut.encoding_id = {};
+  EXPECT_EQ(code(tier->cut(cut, {})), Errc::not_found);
+}
+
+TEST_F(DiskTierSteps, DescriptorsComeBackWithThePagesOfTheirSpace) {
+  Bytes descriptor(100, 3);
+  Key space = sha256(descriptor);
+  Sample page = page_of(1);
+  page.record.space_id = space;
+  ASSERT_TRUE(tier->write_descriptor(0, space, descriptor).has_value());
+  ASSERT_TRUE(tier->write_descriptor(0, space, descriptor).has_value());
+  put(page);
+  for (int restart = 0; restart < 2; ++restart) {
+    device.crash();
+    open();
+    ASSERT_EQ(tier->recovery().descriptors.size(), 1u);
+    EXPECT_EQ(tier->recovery().descriptors[0].bytes, descriptor);
+    EXPECT_EQ(tier->recovery().descriptors[0].tenant, 0u);
+  }
+  EXPECT_EQ(code(tier->write_descriptor(1, space, Bytes(70'000))), Errc::too_large);
+}
+
+TEST_F(DiskTierSteps, DescriptorsAreBounded) {
+  config.descriptors_max = 2;
+  open();
+  for (uint64_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(code(tier->write_descriptor(0, key_of(i), Bytes(10))),
+              i < 2 ? Errc::ok : Errc::no_space);
+  }
+}
+
+TEST_F(DiskTierSteps, ADrainedLogIsSealed) {
+  put(page_of(1));
+  ASSERT_TRUE(write(page_of(2), false).has_value());
+  Answer answer = make_answer();
+  tier->drain(into(answer));
+  runner.finish();
+  EXPECT_EQ(code(**answer), Errc::ok);
+  open();
+  EXPECT_EQ(tier->recovery().scanned_segments, 0u);
+  EXPECT_EQ(tier->recovery().records, 2u);
+}
+
+TEST_F(DiskTierSteps, AFullDeviceDropsWritesAndGoesOnReading) {
+  put(page_of(1));
+  put(page_of(2));
+  device.capacity_bytes = 0;
+  Answer answer = make_answer();
+  ASSERT_TRUE(write(page_of(3), true, answer).has_value());
+  runner.finish();
+  EXPECT_EQ(code(**answer), Errc::no_space);
+  EXPECT_EQ(tier->stats().failed_writes, 1u);
+  device.capacity_bytes = ~0ull;
+  clock.advance_ns(10'000'000'000);
+  put(page_of(4));
+  EXPECT_TRUE(read(page_of(4)).has_value());
+}
+
+TEST_F(DiskTierSteps, ATierThatEndsAnswersNobody) {
+  Answer answer = make_answer();
+  ASSERT_TRUE(write(page_of(1), true, answer).has_value());
+  tier.reset();
+  runner.finish();
+  EXPECT_FALSE(answer->has_value());
+}
+
+}  // namespace
+}  // namespace sluice::store
