@@ -225,6 +225,24 @@ class Deployed(unittest.TestCase):
         status, output = promtool("test", "rules", tests)
         self.assertEqual(status, 0, output)
 
+    def test_the_services_configuration_is_valid(self):
+        config = os.path.join(DEPLOY, "systemd", "sluice.toml")
+        subprocess.run([os.environ["SLUICED"], "--config", config, "--check-config"], check=True)
+
+    @unittest.skipUnless(shutil.which("systemd-analyze"), "no systemd-analyze")
+    def test_systemd_takes_the_unit_and_finds_it_hardened(self):
+        with open(os.path.join(DEPLOY, "systemd", "sluiced.service")) as file:
+            text = file.read().replace("/usr/local/bin/sluiced", os.environ["SLUICED"])
+        with tempfile.TemporaryDirectory() as folder:
+            unit = os.path.join(folder, "sluiced.service")
+            with open(unit, "w") as file:
+                file.write(text)
+            for command in (["verify"], ["security", "--offline=true", "--threshold=20"]):
+                done = subprocess.run(
+                    ["systemd-analyze", *command, unit], capture_output=True, text=True
+                )
+                self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+
 
 if __name__ == "__main__":
     unittest.main()
