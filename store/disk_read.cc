@@ -27,12 +27,15 @@ Result<DiskPage> read_once(const ReadJob& job) {
   SLUICE_TRY(RecordHead head, parse_head(memory->bytes(), job.place));
   if (head.entry.type != EntryType::page || head.entry.sequence != job.entry.sequence ||
       head.entry.tenant != job.entry.tenant || head.entry.key != job.entry.key ||
+      head.entry.encoding_id != job.entry.encoding_id ||
       head.entry.head_bytes != job.entry.head_bytes) {
     return SLUICE_ERR(Errc::bad_value,
-                      "record head: key {} sequence {:#x}, expected {} {:#x}",
+                      "record head: key {} encoding {} sequence {:#x}, expected {} {} {:#x}",
                       to_hex(head.entry.key),
+                      to_hex(head.entry.encoding_id),
                       head.entry.sequence,
                       to_hex(job.entry.key),
+                      to_hex(job.entry.encoding_id),
                       job.entry.sequence);
   }
   DiskPage page{.record = head.record()};

@@ -109,8 +109,8 @@ using DiskDone = std::function<void(Status)>;
 using DiskReadDone = std::function<void(Result<DiskPage>)>;
 
 // Every function that takes a `done`: where it returns an error, `done` is never called; else once,
-// later, on the owner's thread, never from within the call. `done` may call the tier, not end it.
-// When the tier ends first, `done` is destroyed uncalled.
+// later, on the owner's thread, never from within the call. It may be empty. `done` may call the
+// tier, not end it. When the tier ends first, `done` is destroyed uncalled.
 class DiskTier {
  public:
   // Opens or begins the log in `device`; blocks until it is recovered. All three must outlive the

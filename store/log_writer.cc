@@ -182,7 +182,9 @@ Status LogWriter::commit(SyncSite site) {
   }
   Status status = current_->file->sync(site);
   current_->can_sync = status.has_value();
-  SLUICE_CHECK(status);
+  if (status.has_error()) {
+    return status;
+  }
   current_->synced_end = current_->end;
   current_->synced_ordinal = current_->ordinal;
   durable_sequence_ = sequence_of(current_->number, current_->ordinal);

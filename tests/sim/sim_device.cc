@@ -64,6 +64,22 @@ uint64_t SimDevice::total_bytes() const {
   return sum;
 }
 
+std::map<std::string, Bytes> SimDevice::image() const {
+  std::map<std::string, Bytes> out;
+  for (const auto& [name, content] : names_) {
+    out[name] = content->now;
+  }
+  return out;
+}
+
+void SimDevice::load(const std::map<std::string, Bytes>& image) {
+  names_.clear();
+  for (const auto& [name, bytes] : image) {
+    names_[name] = std::make_shared<SimContent>(SimContent{.now = bytes, .durable = bytes});
+  }
+  durable_names_ = names_;
+}
+
 void SimDevice::flip(SimContent& content, uint64_t at, uint8_t bit) {
   for (Bytes* bytes : {&content.now, &content.durable}) {
     if (at < bytes->size()) {
@@ -235,6 +251,9 @@ Status SimDevice::write(SimContent& content, uint64_t offset, ByteSpan bytes) {
     return {};
   }
   apply(content, offset, bytes);
+  if (chance(faults.flipped_write)) {
+    content.now[offset + prng_.below(bytes.size())] ^= static_cast<uint8_t>(1 << prng_.below(8));
+  }
   return {};
 }
 

@@ -7,9 +7,9 @@
 //   survive or not, each by itself.
 // - Kill: everything written survives, nothing more is durable than before; a write on its way may
 //   have got only a part in.
-// - Lying: a write that reports success is lost, torn (some blocks only) or misdirected (another
-//   place, another file), and no sync brings it. A read returns older bytes, another place's, or a
-//   flipped bit.
+// - Lying: a write that reports success is lost, torn (some blocks only), misdirected (another
+//   place, another file) or has another bit, and no sync brings it. A read returns older bytes,
+//   another place's, or a flipped bit.
 // - Failing: reads, writes and syncs that answer with an error; a failed write may be there in
 // part;
 //   after a failed sync what was dirty may never reach the disk, whatever a later sync says.
@@ -36,6 +36,7 @@ struct SimFaults {
   uint32_t lost_write = 0;
   uint32_t torn_write = 0;
   uint32_t misdirected_write = 0;
+  uint32_t flipped_write = 0;  // a bit changed in memory, after everybody checked
   uint32_t write_error = 0;
   uint32_t sync_error = 0;  // of files
   uint32_t cut_error = 0;
@@ -82,6 +83,10 @@ class SimDevice final : public BlockDevice {
   std::map<std::string, std::shared_ptr<SimContent>>& files() { return names_; }
 
   uint64_t total_bytes() const;
+
+  // All files as they are now; and a device that has these, all durable.
+  std::map<std::string, Bytes> image() const;
+  void load(const std::map<std::string, Bytes>& image);
 
   // Flips a bit of a file in place.
   static void flip(SimContent& content, uint64_t at, uint8_t bit);
