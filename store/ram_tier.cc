@@ -1,7 +1,6 @@
 #include "store/ram_tier.h"
 
 #include <algorithm>
-#include <optional>
 
 #include "src/base/limits.h"
 
@@ -166,6 +165,11 @@ Result<PageRef> RamTier::read(uint32_t tenant, const Key& key) {
   stats_.hits += 1;
   touch(tenant, key);
   return page;
+}
+
+std::optional<PageRef> RamTier::hold(uint32_t tenant, const Key& key) const {
+  const auto* found = lookup(tenant, key);
+  return found == nullptr ? std::nullopt : std::optional(PageRef(*found));
 }
 
 void RamTier::touch(uint32_t tenant, const Key& key) {

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <unordered_map>
 
 #include "src/base/bytes.h"
@@ -135,6 +136,10 @@ class RamTier {
   // The record, checked now, and used now. Errors: not_found; damaged (the text names what
   // disagrees; the record is quarantined: taken out and counted).
   Result<PageRef> read(uint32_t tenant, const Key& key);
+
+  // The record as it lies there, unchecked and not used by this, or nothing: for a writer that
+  // checks it itself.
+  std::optional<PageRef> hold(uint32_t tenant, const Key& key) const;
 
   // Marks a record as used, if it is there.
   void touch(uint32_t tenant, const Key& key);

@@ -90,6 +90,7 @@ class UnixServer::Impl {
   Status run();
   void request_drain() noexcept;
   void post(std::function<void()> work);
+  void every(std::chrono::milliseconds interval, std::function<void()> work);
 
  private:
   friend class UnixServer::Connection;
@@ -116,6 +117,7 @@ class UnixServer::Impl {
   asio::steady_timer timer_{io_};
   asio::steady_timer accept_pause_{io_};
   asio::steady_timer drain_timer_{io_};
+  asio::steady_timer every_timer_{io_};
   uint64_t armed_ns_ = UINT64_MAX;
   bool draining_ = false;
   bool turn_all_posted_ = false;
@@ -334,6 +336,16 @@ void UnixServer::Impl::post(std::function<void()> work) {
   });
 }
 
+void UnixServer::Impl::every(std::chrono::milliseconds interval, std::function<void()> work) {
+  every_timer_.expires_after(interval);
+  every_timer_.async_wait([this, interval, work = std::move(work)](error_code error) {
+    if (!error) {
+      work();
+      every(interval, work);
+    }
+  });
+}
+
 void UnixServer::Impl::turn_all() {
   turn_all_posted_ = false;
   for_each([](Connection& c) { c.turn(); });
@@ -492,6 +504,10 @@ Status UnixServer::run() {
 
 void UnixServer::request_drain() noexcept {
   impl_->request_drain();
+}
+
+void UnixServer::every(uint32_t interval_ms, std::function<void()> work) {
+  impl_->every(std::chrono::milliseconds(interval_ms), std::move(work));
 }
 
 void UnixServer::post(std::function<void()> work) {

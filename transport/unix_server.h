@@ -63,6 +63,9 @@ class UnixServer {
   // Closes every connection and removes the socket file.
   ~UnixServer();
 
+  // Runs `work` inside run(), again and again. Before run().
+  void every(uint32_t interval_ms, std::function<void()> work);
+
   // Serves until drained. Errors: io_error.
   Status run();
 

@@ -164,7 +164,7 @@ class CheckingSink final : public transport::PageSink {
   spdlog::logger log("bench", std::make_shared<spdlog::sinks::null_sink_st>());
   cache::PageCacheConfig config;
   config.ram.capacity_bytes = ram_bytes;
-  auto cache = *cache::PageCache::open(config);
+  auto cache = *cache::PageCache::open(std::move(config));
   daemon::Service service(*cache, log);
   transport::UnixServerConfig server_config;
   server_config.path = path;

@@ -1,21 +1,34 @@
 // The daemon's request pipelines over its tiers: open, lookup, get, put, damaged, erase.
 //
-// Not frames or sessions (src/daemon glues those to this), no tensors, no I/O. One thread owns it.
-// Everything is bounded: pages by the tier, spaces by SpaceTable, requests by the session's limits.
-// What comes in is untrusted: a page that is not what its put said is refused and leaves nothing.
+// Every page is put into RAM; where there is a disk tier it is written there too, behind the put,
+// and comes back into RAM when it is read from there.
+//
+// Not frames or sessions (src/daemon glues those to this), no tensors, no I/O of its own. One
+// thread owns it. Everything is bounded: pages by the tiers, spaces by SpaceTable, requests by the
+// session's limits. What comes in is untrusted: a page that is not what its put said is refused and
+// leaves nothing.
+//
+// A function that takes a `done` calls it once, on the owner's thread: before it returns where RAM
+// is all it takes, else later. When the cache ends first, `done` is destroyed uncalled. `done` may
+// call the cache, not end it.
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "codec/page.h"
 #include "src/base/bytes.h"
 #include "src/base/result.h"
 #include "src/cache/space_table.h"
+#include "store/disk_tier.h"
 #include "store/ram_tier.h"
 
 namespace sluice::cache {
@@ -24,6 +37,7 @@ using store::Key;
 
 struct PageCacheConfig {
   store::RamTierConfig ram;
+  std::unique_ptr<store::DiskTier> disk;  // as it was opened; null: RAM is all there is
 };
 
 // One KV group or head range of a lookup.
@@ -71,20 +85,28 @@ struct PageAnswer {
   std::shared_ptr<const void> keep_alive;  // keeps the pieces in place
 };
 
+// What a put waits for.
+enum class Durability : uint8_t {
+  ram,   // the page can be served
+  disk,  // and a crash does not lose it
+};
+
 enum class PutOutcome : uint8_t {
   stored,     // there was none
   replaced,   // it is better than what was there
   unchanged,  // what was there is as good or better and stays
 };
 
-// Counters since open(), beside the tier's.
+// Counters since open(), beside the tiers'.
 struct PageCacheStats {
   store::RamTierStats ram;
+  std::optional<store::DiskTierStats> disk;
   uint64_t lookup_pages = 0;      // keys asked for
   uint64_t lookup_hit_pages = 0;  // of these, pages of common prefixes
   uint64_t puts_unchanged = 0;
   uint64_t puts_refused = 0;    // pages that arrived and were not what their put said
   uint64_t damage_reports = 0;  // from clients; those that were right count in ram.damaged
+  uint64_t promoted = 0;        // pages that came from disk into RAM
 };
 
 // A put whose bytes are on their way. Without put_end() they go back when this object ends, and
@@ -97,19 +119,33 @@ class PendingPut {
  private:
   friend class PageCache;
 
-  PendingPut(OpenSpace open, const Key& key, const Key& anchor, store::Reservation reservation)
-      : open_(std::move(open)), key_(key), anchor_(anchor), reservation_(std::move(reservation)) {}
+  PendingPut(OpenSpace open,
+             const Key& key,
+             const Key& anchor,
+             Durability durability,
+             store::Reservation reservation)
+      : open_(std::move(open)),
+        key_(key),
+        anchor_(anchor),
+        durability_(durability),
+        reservation_(std::move(reservation)) {}
 
   OpenSpace open_;
   Key key_;
   Key anchor_;
+  Durability durability_;
   store::Reservation reservation_;
 };
 
+using GetDone = std::function<void(Result<PageAnswer>)>;
+using PutDone = std::function<void(Result<PutOutcome>)>;
+using DamagedDone = std::function<void(bool)>;
+using EraseDone = std::function<void(Result<uint32_t>)>;
+
 class PageCache {
  public:
-  // An empty cache. Errors: as RamTier::open.
-  static Result<std::unique_ptr<PageCache>> open(const PageCacheConfig& config);
+  // A cache with nothing in RAM and what the disk tier brings. Errors: as RamTier::open.
+  static Result<std::unique_ptr<PageCache>> open(PageCacheConfig config);
 
   // Opens a space by its descriptor's bytes; the same bytes give the same space. Errors: as
   // parse_descriptor; bad_value, too_large (no page can have such a shape).
@@ -122,45 +158,91 @@ class PageCache {
 
   // A page's pieces, each checked now. Errors: not_found (no such page, none of this encoding, or
   // none within max_kl), damaged (it was, and is gone), invalid_argument (layers or rows that the
-  // page does not have).
-  Result<PageAnswer> get(const OpenSpace& open, const PageQuery& query);
+  // page does not have), overloaded (too many reads from disk are on their way), io_error.
+  void get(const OpenSpace& open, const PageQuery& query, GetDone done);
 
   // Makes room for a page of `page_bytes` under `key`. `anchor`: the page it is evicted with;
-  // zeros: none. Errors: invalid_argument (no key, 0 bytes, a page that is its own anchor),
-  // too_large (more than any page of the space), overloaded, no_space.
+  // zeros: none. Errors: unsupported (durability that no tier gives), invalid_argument (no key, 0
+  // bytes, a page that is its own anchor), too_large (more than any page of the space), overloaded,
+  // no_space.
   Result<PendingPut> put_begin(const OpenSpace& open,
                                const Key& key,
                                const Key& anchor,
-                               uint64_t page_bytes);
+                               uint64_t page_bytes,
+                               Durability durability = Durability::ram);
 
   // Checks the bytes that arrived and makes the page visible, if it is better than what is there.
   // Errors: as parse_page_header, check_page; bad_checksum (names section and offset);
-  // invalid_argument (the anchor hangs on the page).
-  Result<PutOutcome> put_end(PendingPut put);
+  // invalid_argument (the anchor hangs on the page); for Durability::disk also overloaded,
+  // no_space, io_error (it can be served, but a crash loses it).
+  void put_end(PendingPut put, PutDone done);
 
   // A client found this encoding of a page damaged: checks the whole page again and takes it out if
   // it is; true then, false if it is intact or gone. A page that is intact but reported twice is
   // taken out too: checksums cannot tell that no client can decode it, and until it is gone no
   // honest put replaces it.
-  bool damaged(const OpenSpace& open, const Key& key, const codec::EncodingId& encoding_id);
+  void damaged(const OpenSpace& open,
+               const Key& key,
+               const codec::EncodingId& encoding_id,
+               DamagedDone done);
 
-  // Takes pages out; returns how many were there.
-  uint32_t erase(const OpenSpace& open, std::span<const Key> keys);
+  // Takes pages out, at once and for ever: done, with how many were there, when a crash cannot
+  // bring them back. Errors: overloaded, no_space, io_error (a restart may bring them back).
+  void erase(const OpenSpace& open, std::span<const Key> keys, EraseDone done);
+
+  // Done when all that was put before is durable or given up. For a daemon that stops.
+  void drain(std::function<void()> done);
+
+  // To be called every second or so.
+  void tick();
 
   PageCacheStats stats() const;
 
  private:
-  explicit PageCache(std::unique_ptr<store::RamTier> tier) : tier_(std::move(tier)) {}
+  PageCache(std::unique_ptr<store::RamTier> ram, std::unique_ptr<store::DiskTier> disk);
 
-  const store::Record* find(const OpenSpace& open, const Key& key) const;
+  // A page that is there, in whichever tier.
+  struct Found {
+    uint32_t rows = 0;
+    uint32_t quality_kl = 0;
+    uint64_t bytes = 0;
+    codec::EncodingId encoding_id{};
+    bool in_ram = false;
+  };
+
+  struct Waiter {
+    OpenSpace open;
+    PageQuery query;
+    GetDone done;
+  };
+
+  using PageId = std::pair<uint32_t, Key>;  // tenant, key
+
+  std::optional<Found> find(const OpenSpace& open, const Key& key) const;
+  const store::Record* find_in_ram(const OpenSpace& open, const Key& key) const;
+  std::optional<store::DiskEntry> find_on_disk(const OpenSpace& open, const Key& key) const;
   Result<PutOutcome> store_page(PendingPut put);
+  void write_behind(const OpenSpace& open,
+                    const Key& key,
+                    Durability durability,
+                    PutOutcome outcome,
+                    PutDone done);
+  void get_from_disk(const OpenSpace& open, const PageQuery& query, GetDone done);
+  void land(const PageId& id, Result<store::DiskPage> page);
+  void promote(const store::DiskPage& page);
+  bool doubted_before(const Key& key, const codec::EncodingId& encoding_id);
+  bool take_out_doubted(const OpenSpace& open,
+                        const Key& key,
+                        const codec::EncodingId& encoding_id);
   void describe(const GroupQuery& query, uint32_t common_pages, GroupAnswer& answer);
   std::string explain_miss(std::span<const GroupQuery> groups, uint32_t max_kl) const;
 
-  std::unique_ptr<store::RamTier> tier_;
+  std::unique_ptr<store::RamTier> ram_;
   SpaceTable spaces_;
   std::set<std::pair<Key, codec::EncodingId>> doubted_;  // reported once and found intact
+  std::map<PageId, std::vector<Waiter>> flights_;        // reads from disk on their way
   PageCacheStats stats_;
+  std::unique_ptr<store::DiskTier> disk_;  // ends first: its answers come to the members above
 };
 
 }  // namespace sluice::cache

@@ -75,6 +75,17 @@ constexpr auto kOptions = std::to_array<Option>({
      [](const toml::node& value, Config& config) {
        return assign_quantity(value, parse_bytes, config.ram_bytes);
      }},
+    {"disk",
+     "path",
+     [](const toml::node& value, Config& config) -> Status {
+       SLUICE_TRY(config.disk_path, text_of(value));
+       return {};
+     }},
+    {"disk",
+     "capacity",
+     [](const toml::node& value, Config& config) {
+       return assign_quantity(value, parse_bytes, config.disk_bytes);
+     }},
     {"admin",
      "address",
      [](const toml::node& value, Config& config) -> Status {
@@ -150,6 +161,13 @@ Status Config::validate() const {
       in_range<uint64_t>("listen.drain (milliseconds)", drain_ms, 100, 600'000, "100ms..10min"));
   SLUICE_CHECK(in_range<uint64_t>(
       "ram.capacity (bytes)", ram_bytes, 16ull << 20, store::kRamCapacityBytesMax, "16MiB..16TiB"));
+  if (disk_bytes != 0) {
+    SLUICE_CHECK(in_range<uint64_t>(
+        "disk.capacity (bytes)", disk_bytes, kDiskBytesMin, kDiskBytesMax, "64MiB..1PiB"));
+  }
+  if (disk_path.find('\0') != std::string::npos) {
+    return SLUICE_ERR(Errc::bad_config, "disk.path: a path without NUL expected");
+  }
   if (!admin_address.empty()) {
     SLUICE_CHECK(check_admin_address(admin_address));
   }

@@ -9,6 +9,9 @@
 
 namespace sluice::daemon {
 
+inline constexpr uint64_t kDiskBytesMin = 64ull << 20;
+inline constexpr uint64_t kDiskBytesMax = 1ull << 50;
+
 struct Config {
   // [listen]
   std::string socket;              // unix socket path; "" for the default (transport/socket_path.h)
@@ -16,6 +19,9 @@ struct Config {
   uint64_t drain_ms = 10'000;      // 100ms..10min: how long SIGTERM waits for requests in flight
   // [ram]
   uint64_t ram_bytes = 1ull << 30;  // 16MiB..16TiB
+  // [disk]
+  std::string disk_path;    // folder of the log; "": no disk tier
+  uint64_t disk_bytes = 0;  // 64MiB..1PiB; 0: half of what the file system has, at most 64GiB
   // [admin]
   std::string admin_address;  // IP:PORT on loopback (admin_address.h); "": no admin pages
   // [log]

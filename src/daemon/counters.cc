@@ -151,8 +151,8 @@ std::vector<std::pair<std::string, uint64_t>> stat_list(const DaemonStats& stats
   out.emplace_back("connections", stats.connections);
   list_rows(kCacheRows, stats.cache, "", out);
   list_rows(kRamRows, stats.cache.ram, "ram_", out);
-  if (stats.disk) {
-    list_rows(kDiskRows, *stats.disk, "disk_", out);
+  if (stats.cache.disk) {
+    list_rows(kDiskRows, *stats.cache.disk, "disk_", out);
   }
   return out;
 }
@@ -165,8 +165,8 @@ std::vector<metrics::Family> metric_families(const DaemonStats& stats) {
   add_requests(stats.requests, page);
   add_rows(kCacheRows, stats.cache, "", page);
   add_rows(kRamRows, stats.cache.ram, "ram", page);
-  if (stats.disk) {
-    add_rows(kDiskRows, *stats.disk, "disk", page);
+  if (stats.cache.disk) {
+    add_rows(kDiskRows, *stats.cache.disk, "disk", page);
   }
   return page.take();
 }

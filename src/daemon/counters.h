@@ -7,7 +7,6 @@
 #include <array>
 #include <cstdint>
 #include <map>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -43,7 +42,6 @@ struct DaemonStats {
   uint64_t connections = 0;
   RequestStats requests;
   cache::PageCacheStats cache;
-  std::optional<store::DiskTierStats> disk;  // empty: no disk tier
 };
 
 // What STATS answers.

@@ -1,8 +1,9 @@
 #include "src/daemon/service.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <chrono>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -32,18 +33,6 @@ bool worth_a_warning(Errc code) {
 // Op begins with the requests of one frame, in the order of their variant.
 Op op_of(const transport::RequestEvent& event) {
   return static_cast<Op>(event.body.index());
-}
-
-// What answering an event counts as. None for events of a PUT that another one ends.
-std::optional<Op> op_of(const transport::Event& event) {
-  if (const auto* request = std::get_if<transport::RequestEvent>(&event)) {
-    return op_of(*request);
-  }
-  if (std::holds_alternative<transport::GetPageEvent>(event)) {
-    return Op::get;
-  }
-  return std::holds_alternative<transport::PutEndEvent>(event) ? std::optional(Op::put)
-                                                               : std::nullopt;
 }
 
 transport::PutOutcome to_wire(cache::PutOutcome outcome) {
@@ -109,34 +98,104 @@ void Service::on_close(transport::Session& session, const Error* error) {
 
 void Service::on_event(transport::Session& session, transport::Event event) {
   Connection& connection = connections_[&session];
-  const std::optional<Op> op = op_of(event);
-  const uint64_t began_ns = clock_.now_ns();
   std::visit([&](auto& body) { on(session, connection, body); }, event);
-  if (op) {
-    requests_.seconds_of(*op).record_ns(clock_.now_ns() - began_ns);
-  }
 }
 
 DaemonStats Service::stats() const {
   return {.start_seconds = start_seconds_,
           .connections = connections_.size(),
           .requests = requests_,
-          .cache = cache_.stats(),
-          .disk = std::nullopt};
+          .cache = cache_.stats()};
+}
+
+Service::Asked Service::asked(transport::Session& session,
+                              const Connection& connection,
+                              const transport::RequestInfo& info,
+                              Op op) const {
+  return {.session = &session,
+          .connection = connection.number,
+          .info = info,
+          .op = op,
+          .began_ns = clock_.now_ns()};
+}
+
+transport::Session* Service::open_session(const Asked& asked) const {
+  auto found = connections_.find(asked.session);
+  return found != connections_.end() && found->second.number == asked.connection ? found->first
+                                                                                 : nullptr;
+}
+
+std::string Service::log_fields(const Asked& asked) {
+  return fmt::format("connection={} trace={} op={}",
+                     asked.connection,
+                     to_hex(asked.info.trace_id),
+                     kOpNames[static_cast<size_t>(asked.op)]);
+}
+
+void Service::count_refused(const Asked& asked, const Error& error) {
+  requests_.refused[{asked.op, error.code}] += 1;
+  requests_.seconds_of(asked.op).record_ns(clock_.now_ns() - asked.began_ns);
+}
+
+void Service::finish(const Asked& asked, const Reply& reply) {
+  transport::Session* session = open_session(asked);
+  if (reply.has_error()) {
+    count_refused(asked, reply.error());
+    log_.warn("{} event=refused error=\"{}\"", log_fields(asked), reply.error().to_string());
+    if (session != nullptr) {
+      session->refuse(asked.info.id, reply.error());
+    }
+    return;
+  }
+  requests_.seconds_of(asked.op).record_ns(clock_.now_ns() - asked.began_ns);
+  if (session != nullptr) {
+    session->reply(asked.info.id, *reply);
+  }
 }
 
 void Service::on(transport::Session& session,
                  Connection& connection,
                  transport::RequestEvent& event) {
-  Reply reply = std::visit([&](auto& body) { return answer(connection, body); }, event.body);
-  if (reply.has_error()) {
-    requests_.refused[{op_of(event), reply.error().code}] += 1;
-    log_.warn(
-        "connection={} event=refused error=\"{}\"", connection.number, reply.error().to_string());
-    session.refuse(event.info.id, reply.error());
-    return;
+  const Asked request = asked(session, connection, event.info, op_of(event));
+  std::visit([&](const auto& body) { serve(request, connection, body); }, event.body);
+}
+
+template <class Body>
+void Service::serve(const Asked& asked, Connection& connection, const Body& body) {
+  finish(asked, answer(connection, body));
+}
+
+void Service::serve(const Asked& asked,
+                    Connection& connection,
+                    const transport::DamagedRequest& damaged) {
+  Result<const cache::OpenSpace*> open = connection.handles.find(damaged.handle);
+  if (open.has_error()) {
+    return finish(asked, open.error());
   }
-  session.reply(event.info.id, *reply);
+  auto done = [this, asked, damaged](bool gone) {
+    log_.warn("{} event=damage_report page={} section={} quarantined={}",
+              log_fields(asked),
+              to_hex(damaged.key),
+              damaged.section,
+              gone);
+    finish(asked, transport::ReplyBody(transport::DamagedReply{.quarantined = gone}));
+  };
+  cache_.damaged(**open, damaged.key, damaged.encoding_id, std::move(done));
+}
+
+void Service::serve(const Asked& asked,
+                    Connection& connection,
+                    const transport::DeleteRequest& erase) {
+  Result<const cache::OpenSpace*> open = connection.handles.find(erase.handle);
+  if (open.has_error()) {
+    return finish(asked, open.error());
+  }
+  cache_.erase(**open, erase.keys, [this, asked](Result<uint32_t> erased) {
+    finish(asked,
+           erased.has_error()
+               ? Reply(erased.error())
+               : Reply(transport::ReplyBody(transport::DeleteReply{.deleted_pages = *erased})));
+  });
 }
 
 Service::Reply Service::answer(Connection&, const transport::HelloRequest& hello) {
@@ -175,23 +234,6 @@ Service::Reply Service::answer(Connection& connection, const transport::LookupRe
   return transport::ReplyBody(to_wire(std::move(answer)));
 }
 
-Service::Reply Service::answer(Connection& connection, const transport::DamagedRequest& damaged) {
-  SLUICE_TRY(const cache::OpenSpace* open, connection.handles.find(damaged.handle));
-  const bool gone = cache_.damaged(*open, damaged.key, damaged.encoding_id);
-  log_.warn("connection={} event=damage_report page={} section={} quarantined={}",
-            connection.number,
-            to_hex(damaged.key),
-            damaged.section,
-            gone);
-  return transport::ReplyBody(transport::DamagedReply{.quarantined = gone});
-}
-
-Service::Reply Service::answer(Connection& connection, const transport::DeleteRequest& erase) {
-  SLUICE_TRY(const cache::OpenSpace* open, connection.handles.find(erase.handle));
-  return transport::ReplyBody(
-      transport::DeleteReply{.deleted_pages = cache_.erase(*open, erase.keys)});
-}
-
 Service::Reply Service::answer(Connection&, const transport::StatsRequest&) {
   transport::StatsReply reply;
   for (const auto& [name, value] : stat_list(stats())) {
@@ -203,58 +245,66 @@ Service::Reply Service::answer(Connection&, const transport::StatsRequest&) {
 void Service::on(transport::Session& session,
                  Connection& connection,
                  transport::GetPageEvent& event) {
+  const Asked request = asked(session, connection, event.info, Op::get);
   Result<const cache::OpenSpace*> open = connection.handles.find(event.get->handle);
   if (open.has_error()) {
-    requests_.refused[{Op::get, open.error().code}] += 1;
-    log_.warn(
-        "connection={} event=refused error=\"{}\"", connection.number, open.error().to_string());
-    session.refuse(event.info.id, open.error());
-    return;
+    return finish(request, open.error());
   }
-  const transport::GetPageRequest& page = event.page();
-  Result<cache::PageAnswer> answer = cache_.get(**open,
-                                                {.key = page.key,
-                                                 .encoding_id = page.encoding_id,
-                                                 .max_kl = event.get->max_kl,
-                                                 .first_layer = event.get->first_layer,
-                                                 .layers = event.get->layer_count,
-                                                 .first_row = page.first_row});
+  const cache::PageQuery query{.key = event.page().key,
+                               .encoding_id = event.page().encoding_id,
+                               .max_kl = event.get->max_kl,
+                               .first_layer = event.get->first_layer,
+                               .layers = event.get->layer_count,
+                               .first_row = event.page().first_row};
+  auto done = [this, request, event](const Result<cache::PageAnswer>& answer) {
+    finish_page(request, event.page(), event.page_index, answer);
+  };
+  cache_.get(**open, query, std::move(done));
+}
+
+void Service::finish_page(const Asked& asked,
+                          const transport::GetPageRequest& page,
+                          uint32_t page_index,
+                          const Result<cache::PageAnswer>& answer) {
+  transport::Session* session = open_session(asked);
   if (answer.has_error()) {
-    requests_.refused[{Op::get, answer.error().code}] += 1;
+    count_refused(asked, answer.error());
     if (worth_a_warning(answer.error().code)) {
-      log_.warn("connection={} event=page_refused page={} error=\"{}\"",
-                connection.number,
+      log_.warn("{} event=page_refused page={} error=\"{}\"",
+                log_fields(asked),
                 to_hex(page.key),
                 answer.error().to_string());
     }
-    session.refuse_page(event.info.id, event.page_index, answer.error().code);
+    if (session != nullptr) {
+      session->refuse_page(asked.info.id, page_index, answer.error().code);
+    }
+    return;
+  }
+  requests_.seconds_of(Op::get).record_ns(clock_.now_ns() - asked.began_ns);
+  if (session == nullptr) {
     return;
   }
   requests_.get_page_bytes += answer->header.size();
   for (const ByteSpan section : answer->sections) {
     requests_.get_page_bytes += section.size();
   }
-  session.send_page(event.info.id,
-                    event.page_index,
-                    {.encoding_id = answer->encoding_id,
-                     .rows = answer->rows,
-                     .kl = answer->kl,
-                     .header = answer->header,
-                     .sections = answer->sections,
-                     .keep_alive = answer->keep_alive});
+  session->send_page(asked.info.id,
+                     page_index,
+                     {.encoding_id = answer->encoding_id,
+                      .rows = answer->rows,
+                      .kl = answer->kl,
+                      .header = answer->header,
+                      .sections = answer->sections,
+                      .keep_alive = answer->keep_alive});
 }
 
 Result<cache::PendingPut> Service::begin_put(Connection& connection,
                                              const transport::PutRequest& put) {
   SLUICE_TRY(const cache::OpenSpace* open, connection.handles.find(put.handle));
-  if (put.ack == transport::Ack::disk) {
-    return SLUICE_ERR(
-        Errc::unsupported,
-        "this daemon has no disk tier, so it cannot acknowledge a put as durable; ask "
-        "for ack ram");
-  }
+  const auto durability =
+      put.ack == transport::Ack::disk ? cache::Durability::disk : cache::Durability::ram;
   SLUICE_TRY(cache::PendingPut pending,
-             cache_.put_begin(*open, put.key, put.anchor, put.page_bytes));
+             cache_.put_begin(*open, put.key, put.anchor, put.page_bytes, durability));
   requests_.put_page_bytes += put.page_bytes;
   requests_.put_tensor_bytes += open->space->geometry.bytes();
   return pending;
@@ -265,16 +315,11 @@ void Service::on(transport::Session& session,
                  transport::PutBeginEvent& event) {
   Result<cache::PendingPut> put = begin_put(connection, event.put);
   if (put.has_error()) {
-    requests_.refused[{Op::put, put.error().code}] += 1;
-    log_.warn("connection={} event=put_refused page={} error=\"{}\"",
-              connection.number,
-              to_hex(event.put.key),
-              put.error().to_string());
-    session.refuse(event.info.id, put.error());
-    return;
+    return finish(asked(session, connection, event.info, Op::put), put.error());
   }
-  auto [entry, added] = connection.puts.emplace(event.info.id, *std::move(put));
-  session.accept_put(event.info.id, entry->second.destination());
+  auto [entry, added] = connection.puts.emplace(
+      event.info.id, PutUnderWay{.put = *std::move(put), .info = event.info});
+  session.accept_put(event.info.id, entry->second.put.destination());
 }
 
 void Service::on(transport::Session& session,
@@ -282,16 +327,13 @@ void Service::on(transport::Session& session,
                  transport::PutEndEvent& event) {
   auto entry = connection.puts.extract(event.id);
   SLUICE_ASSERT(!entry.empty());
-  Result<cache::PutOutcome> outcome = cache_.put_end(std::move(entry.mapped()));
-  if (outcome.has_error()) {
-    requests_.refused[{Op::put, outcome.error().code}] += 1;
-    log_.warn("connection={} event=put_refused error=\"{}\"",
-              connection.number,
-              outcome.error().to_string());
-    session.refuse(event.id, outcome.error());
-    return;
-  }
-  session.reply(event.id, transport::PutReply{.outcome = to_wire(*outcome)});
+  const Asked request = asked(session, connection, entry.mapped().info, Op::put);
+  cache_.put_end(std::move(entry.mapped().put), [this, request](Result<cache::PutOutcome> outcome) {
+    finish(request,
+           outcome.has_error()
+               ? Reply(outcome.error())
+               : Reply(transport::ReplyBody(transport::PutReply{.outcome = to_wire(*outcome)})));
+  });
 }
 
 void Service::on(transport::Session&, Connection& connection, transport::PutAbortedEvent& event) {

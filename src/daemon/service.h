@@ -1,7 +1,8 @@
 // Answers the requests of every connection out of the page cache, and logs what an operator needs.
 //
 // Not sockets (transport) and not cache rules (src/cache): this file only translates. One thread,
-// the server's. Each connection has handles and pending puts of its own, which end with it.
+// the server's. Each connection has handles and pending puts of its own, which end with it; what
+// the cache answers later finds its connection by number, or is dropped.
 #pragma once
 
 #include <spdlog/logger.h>
@@ -9,6 +10,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <string>
 
 #include "src/base/clock.h"
 #include "src/cache/page_cache.h"
@@ -29,10 +31,24 @@ class Service final : public transport::SessionHandler {
   DaemonStats stats() const;
 
  private:
+  struct PutUnderWay {
+    cache::PendingPut put;
+    transport::RequestInfo info;
+  };
+
   struct Connection {
     uint64_t number = 0;  // in log lines
     cache::HandleTable handles;
-    std::map<transport::RequestId, cache::PendingPut> puts;
+    std::map<transport::RequestId, PutUnderWay> puts;
+  };
+
+  // One request, for as long as its answer takes.
+  struct Asked {
+    transport::Session* session = nullptr;
+    uint64_t connection = 0;  // its number: a session of that address may be another one later
+    transport::RequestInfo info;
+    Op op = Op::hello;
+    uint64_t began_ns = 0;
   };
 
   using Reply = Result<transport::ReplyBody>;
@@ -40,9 +56,13 @@ class Service final : public transport::SessionHandler {
   Reply answer(Connection& connection, const transport::HelloRequest& hello);
   Reply answer(Connection& connection, const transport::OpenRequest& open);
   Reply answer(Connection& connection, const transport::LookupRequest& lookup);
-  Reply answer(Connection& connection, const transport::DamagedRequest& damaged);
-  Reply answer(Connection& connection, const transport::DeleteRequest& erase);
   Reply answer(Connection& connection, const transport::StatsRequest& stats);
+
+  // What is answered at once, and what may take the disk.
+  template <class Body>
+  void serve(const Asked& asked, Connection& connection, const Body& body);
+  void serve(const Asked& asked, Connection& connection, const transport::DamagedRequest& damaged);
+  void serve(const Asked& asked, Connection& connection, const transport::DeleteRequest& erase);
 
   void on(transport::Session& session, Connection& connection, transport::RequestEvent& event);
   void on(transport::Session& session, Connection& connection, transport::GetPageEvent& event);
@@ -52,9 +72,24 @@ class Service final : public transport::SessionHandler {
 
   Result<cache::PendingPut> begin_put(Connection& connection, const transport::PutRequest& put);
 
+  Asked asked(transport::Session& session,
+              const Connection& connection,
+              const transport::RequestInfo& info,
+              Op op) const;
+  // The session that asked, or null where it has ended.
+  transport::Session* open_session(const Asked& asked) const;
+  void finish(const Asked& asked, const Reply& reply);
+  void finish_page(const Asked& asked,
+                   const transport::GetPageRequest& page,
+                   uint32_t page_index,
+                   const Result<cache::PageAnswer>& answer);
+  void count_refused(const Asked& asked, const Error& error);
+  // "connection=7 trace=0123... op=get", the fields that every line about a request begins with.
+  static std::string log_fields(const Asked& asked);
+
   cache::PageCache& cache_;
   spdlog::logger& log_;
-  std::map<const transport::Session*, Connection> connections_;
+  std::map<transport::Session*, Connection> connections_;
   uint64_t opened_ = 0;
   const SteadyClock clock_;
   const double start_seconds_;

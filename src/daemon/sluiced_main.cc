@@ -1,5 +1,6 @@
 // sluiced: reads the configuration, wires tier, cache, service and server, and runs until told to
-// stop. SIGTERM and SIGINT drain: requests in flight are answered, the socket file goes.
+// stop. SIGTERM and SIGINT drain: requests in flight are answered, the socket file goes, and what
+// was put reaches the disk.
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 #include <sys/stat.h>
@@ -21,6 +22,8 @@
 #include "src/cache/page_cache.h"
 #include "src/daemon/admin_server.h"
 #include "src/daemon/config.h"
+#include "src/daemon/disk.h"
+#include "src/daemon/mailbox.h"
 #include "src/daemon/service.h"
 #include "transport/socket_path.h"
 #include "transport/unix_server.h"
@@ -32,12 +35,16 @@ struct Flags {
   std::string config;
   std::string socket;
   std::string ram;
+  std::string disk;
+  std::string disk_capacity;
   std::string admin;
   std::string log_level;
   bool check_only = false;
 };
 
 transport::UnixServer* draining_server = nullptr;  // of the signal handler; set before it is armed
+
+constexpr uint32_t kTickMs = 500;
 
 std::atomic<bool> draining = false;
 static_assert(std::atomic<bool>::is_always_lock_free);  // a signal handler sets it
@@ -57,6 +64,12 @@ Result<Config> read_config(const Flags& flags) {
   }
   if (!flags.ram.empty()) {
     SLUICE_TRY(config.ram_bytes, parse_bytes(flags.ram));
+  }
+  if (!flags.disk.empty()) {
+    config.disk_path = flags.disk;
+  }
+  if (!flags.disk_capacity.empty()) {
+    SLUICE_TRY(config.disk_bytes, parse_bytes(flags.disk_capacity));
   }
   if (!flags.admin.empty()) {
     config.admin_address = flags.admin;
@@ -104,31 +117,64 @@ Result<std::unique_ptr<AdminServer>> open_admin(const Config& config,
       });
 }
 
-Status serve(const Config& config, spdlog::logger& log) {
-  SteadyClock clock;
-  cache::PageCacheConfig cache_config;
-  cache_config.ram.capacity_bytes = config.ram_bytes / 64 * 64;  // whole extents (store/arena.h)
-  SLUICE_TRY(auto cache, cache::PageCache::open(cache_config));
-  Service service(*cache, log);
+Status serve_until_stopped(const Config& config,
+                           Service& service,
+                           cache::PageCache& cache,
+                           Mailbox& mailbox,
+                           const Clock& clock,
+                           spdlog::logger& log) {
   transport::UnixServerConfig server_config;
   SLUICE_TRY(server_config.path, choose_socket(config));
   server_config.connections_max = config.connections_max;
   server_config.drain_ms_max = static_cast<uint32_t>(config.drain_ms);
   SLUICE_TRY(auto server, transport::UnixServer::open(server_config, service, clock));
   SLUICE_TRY(auto admin, open_admin(config, *server, service));
+  server->every(kTickMs, [&cache] { cache.tick(); });
+  mailbox.set_wake([&server, &mailbox] { server->post([&mailbox] { mailbox.run_all(); }); });
   draining_server = server.get();
   std::signal(SIGTERM, on_signal);
   std::signal(SIGINT, on_signal);
-  log.info("event=ready version={} socket={} admin={} ram=\"{}\"",
+  log.info("event=ready version={} socket={} admin={} ram=\"{}\" disk={}",
            kVersion,
            server_config.path,
            admin == nullptr ? "off" : admin->address(),
-           format_bytes(config.ram_bytes));
+           format_bytes(config.ram_bytes),
+           config.disk_path.empty() ? "off" : config.disk_path);
   Status ran = server->run();
   std::signal(SIGTERM, SIG_DFL);
   std::signal(SIGINT, SIG_DFL);
-  log.info("event=stopped");
+  mailbox.set_wake({});
   return ran;
+}
+
+Status serve(const Config& config, spdlog::logger& log) {
+  SteadyClock clock;
+  Mailbox mailbox;
+  DiskParts parts;
+  cache::PageCacheConfig cache_config;
+  cache_config.ram.capacity_bytes = config.ram_bytes / 64 * 64;  // whole extents (store/arena.h)
+  if (!config.disk_path.empty()) {
+    const auto post = [&mailbox](std::function<void()> work) { mailbox.post(std::move(work)); };
+    SLUICE_TRY(cache_config.disk,
+               open_disk({.folder = config.disk_path,
+                          .capacity_bytes = config.disk_bytes,
+                          .ram_bytes = config.ram_bytes},
+                         post,
+                         clock,
+                         log,
+                         parts));
+  }
+  SLUICE_TRY(auto cache, cache::PageCache::open(std::move(cache_config)));
+  Service service(*cache, log);
+  SLUICE_CHECK(serve_until_stopped(config, service, *cache, mailbox, clock, log));
+  bool drained = false;
+  cache->drain([&drained] { drained = true; });
+  if (!mailbox.run_until([&drained] { return drained; }, config.drain_ms)) {
+    log.warn("event=drain_incomplete reason=\"the disk did not take what was put within {} ms\"",
+             config.drain_ms);
+  }
+  log.info("event=stopped");
+  return {};
 }
 
 int run(const Flags& flags) {
@@ -162,6 +208,8 @@ int main(int argc, char** argv) {
   app.add_option("--config", flags.config, "TOML file; flags override it");
   app.add_option("--socket", flags.socket, "unix socket path");
   app.add_option("--ram", flags.ram, "capacity of the RAM tier, e.g. 1GiB");
+  app.add_option("--disk", flags.disk, "folder of the disk tier; none: RAM only");
+  app.add_option("--disk-capacity", flags.disk_capacity, "of the disk tier, e.g. 64GiB");
   app.add_option("--admin", flags.admin, "IP:PORT of the admin pages, e.g. 127.0.0.1:9464");
   app.add_option("--log-level", flags.log_level, "trace, debug, info, warn or error");
   app.add_flag("--check-config", flags.check_only, "check the configuration and exit");

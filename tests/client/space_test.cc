@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "src/base/prng.h"
+#include "tests/cache/cache_calls.h"
 #include "tests/support/test_daemon.h"
 
 namespace sluice::client {
@@ -162,7 +163,7 @@ TEST_F(SpaceTest, PageDamagedInMemoryIsAMissAndGone) {
   put(*space_, 3, moved);
   std::vector<Hash32> keys = space_->keys(tokens(3 * kTokens));
   auto opened = daemon_.cache().open_space(0, *encode_descriptor(descriptor()), 0);
-  auto page = daemon_.cache().get(*opened, {.key = keys[1]});
+  auto page = cache::CacheCalls{.cache = daemon_.cache()}.get(*opened, {.key = keys[1]});
   ASSERT_TRUE(page.has_value());
   const_cast<uint8_t&>(page->sections.front()[3]) ^= 16;
   Pages out(space_->page_bytes());

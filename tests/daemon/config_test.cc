@@ -15,6 +15,9 @@ TEST(Config, ReadsEveryOption) {
     drain = "2s"
     [ram]
     capacity = "64MiB"
+    [disk]
+    path = "/var/lib/sluice"
+    capacity = "10GiB"
     [admin]
     address = "127.0.0.1:9464"
     [log]
@@ -26,6 +29,8 @@ TEST(Config, ReadsEveryOption) {
   EXPECT_EQ(config->connections_max, 7u);
   EXPECT_EQ(config->drain_ms, 2000u);
   EXPECT_EQ(config->ram_bytes, 64ull << 20);
+  EXPECT_EQ(config->disk_path, "/var/lib/sluice");
+  EXPECT_EQ(config->disk_bytes, 10ull << 30);
   EXPECT_EQ(config->admin_address, "127.0.0.1:9464");
   EXPECT_EQ(config->log_level, "debug");
 }
@@ -35,6 +40,7 @@ TEST(Config, EmptyFileIsTheEmbeddedDefault) {
   ASSERT_TRUE(config.has_value());
   EXPECT_EQ(config->ram_bytes, 1ull << 30);
   EXPECT_TRUE(config->socket.empty());
+  EXPECT_TRUE(config->disk_path.empty());
   EXPECT_TRUE(config->admin_address.empty());
 }
 
@@ -44,6 +50,8 @@ TEST(Config, RefusesWhatItDoesNotKnowAndSaysWhere) {
       {"[ram]\ncapacity = \"12 bananas\"", "sluice.toml:2:12: ram.capacity: '12 bananas' is not"},
       {"[ram]\ncapacity = 5", "ram.capacity: expected a text"},
       {"[ram]\ncapacity = \"1MiB\"", "16MiB..16TiB"},
+      {"[disk]\ncapacity = \"1MiB\"", "64MiB..1PiB"},
+      {"[disk]\npath = \"/x\\u0000y\"", "disk.path: a path without NUL expected"},
       {"[ram]\nsize = \"1GiB\"", "ram.size: no such option; there are listen.socket"},
       {"[disk]\ndir = \"/x\"", "disk.dir: no such option"},
       {"top = 1", "sluice.toml:1:7: top: expected a table"},

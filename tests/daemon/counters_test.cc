@@ -49,7 +49,7 @@ TEST(Counters, StatsKeepTheirNames) {
 
 TEST(Counters, TiersAreTakenApartByPrefixAndLabel) {
   DaemonStats stats = sample_stats();
-  stats.disk = store::DiskTierStats{.hits = 8, .failed_writes = 2};
+  stats.cache.disk = store::DiskTierStats{.hits = 8, .failed_writes = 2};
   const auto list = stat_list(stats);
   EXPECT_EQ(std::count(list.begin(), list.end(), std::pair<std::string, uint64_t>("disk_hits", 8)),
             1);
@@ -88,7 +88,7 @@ TEST(Counters, AreThoseOfTheDocument) {
     }
   }
   DaemonStats stats;
-  stats.disk.emplace();
+  stats.cache.disk.emplace();
   EXPECT_EQ(names(stats), documented);
 }
 

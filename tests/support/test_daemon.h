@@ -45,7 +45,7 @@ class TestDaemon {
       : socket_(socket) {
     cache::PageCacheConfig config;
     config.ram.capacity_bytes = ram_bytes;
-    cache_ = *cache::PageCache::open(config);
+    cache_ = *cache::PageCache::open(std::move(config));
     service_ = std::make_unique<daemon::Service>(*cache_, log_);
   }
 

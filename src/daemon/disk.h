@@ -1,0 +1,48 @@
+// The disk tier as a daemon runs it: a folder, threads that wait for it, and how large it may get.
+//
+// Not the log (store/disk_tier.h).
+#pragma once
+
+#include <spdlog/logger.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "src/base/clock.h"
+#include "src/base/result.h"
+#include "store/disk_tier.h"
+#include "store/io_threads.h"
+#include "store/posix_device.h"
+
+namespace sluice::daemon {
+
+struct DiskOptions {
+  std::string folder;
+  uint64_t capacity_bytes = 0;  // 0: half of what the file system has for it, at most 64 GiB
+  uint64_t ram_bytes = 0;       // of the RAM tier: what waits to be written is held there
+};
+
+// What a tier stands on; must outlive it.
+struct DiskParts {
+  std::unique_ptr<store::PosixDevice> device;
+  std::unique_ptr<store::IoThreads> threads;
+};
+
+// Opens folder and log, and logs what recovery found. `post` and `clock` must outlive the parts,
+// `log` the tier. Errors: bad_config (the file system has less room than the capacity; another
+// daemon has the folder), as DiskTier::open.
+Result<std::unique_ptr<store::DiskTier>> open_disk(const DiskOptions& options,
+                                                   const store::IoThreads::Post& post,
+                                                   const Clock& clock,
+                                                   spdlog::logger& log,
+                                                   DiskParts& parts);
+
+// How large a log may get where `free_bytes` are left beside the `log_bytes` that it has.
+// Errors: bad_config.
+Result<uint64_t> choose_disk_capacity(uint64_t wanted_bytes,
+                                      uint64_t free_bytes,
+                                      uint64_t log_bytes);
+
+}  // namespace sluice::daemon
