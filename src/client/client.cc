@@ -16,18 +16,6 @@
 namespace sluice::client {
 namespace {
 
-std::string find_socket(const std::string& address) {
-  if (!address.empty()) {
-    return address;
-  }
-  const char* named = std::getenv("SLUICE_SOCKET");
-  if (named != nullptr && *named != '\0') {
-    return named;
-  }
-  std::string user = transport::user_socket();
-  return !user.empty() && access(user.c_str(), F_OK) == 0 ? user : transport::kServiceSocket;
-}
-
 // Returns the daemon's name.
 Result<std::string> say_hello(transport::Requester& requester, const transport::CallOptions& call) {
   transport::HelloRequest hello;
@@ -46,6 +34,18 @@ Result<std::string> say_hello(transport::Requester& requester, const transport::
 }
 
 }  // namespace
+
+std::string find_socket(const std::string& address) {
+  if (!address.empty()) {
+    return address;
+  }
+  const char* named = std::getenv("SLUICE_SOCKET");
+  if (named != nullptr && *named != '\0') {
+    return named;
+  }
+  std::string user = transport::user_socket();
+  return !user.empty() && access(user.c_str(), F_OK) == 0 ? user : transport::kServiceSocket;
+}
 
 Result<std::unique_ptr<Client>> Client::open(ClientOptions options) {
   if (options.deadline_ms == 0 || options.deadline_ms > transport::kDeadlineMsMax) {

@@ -30,6 +30,10 @@ inline constexpr uint64_t kSlowestBytesPerS = 16 << 20;
 inline constexpr uint64_t kPauseDeadlines = 4;
 inline constexpr uint64_t kPauseNsMax = 300ull * 1'000'000'000;
 
+// The socket that a client of this address connects to: the address, or the first of the default
+// places above. "" is never answered.
+std::string find_socket(const std::string& address);
+
 class Client {
  public:
   // A client that connects at its first request. Errors: invalid_argument (deadline).

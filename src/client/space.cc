@@ -124,9 +124,10 @@ Result<uint32_t> Space::erase(std::span<const Hash32> keys) {
   return reply.deleted_pages;
 }
 
-Result<Bytes> Space::get_encoded(const Hash32& key, uint32_t max_kl) {
+Result<Bytes> Space::get_encoded(const Hash32& key, uint32_t max_kl, codec::EncodingId* named) {
   struct Keep final : transport::PageSink {
     MutByteSpan page_begins(const transport::PageMeta& meta) override {
+      encoding_id = meta.encoding_id;
       page.resize(std::min<uint64_t>(meta.page_bytes(), kPageBytesMax));
       return meta.page_bytes() == page.size() ? MutByteSpan(page) : MutByteSpan();
     }
@@ -136,6 +137,7 @@ Result<Bytes> Space::get_encoded(const Hash32& key, uint32_t max_kl) {
     void page_missing(const transport::PageMeta& meta) override { status = meta.status; }
 
     Bytes page;
+    codec::EncodingId encoding_id{};
     Errc status = Errc::ok;
   };
 
@@ -150,7 +152,37 @@ Result<Bytes> Space::get_encoded(const Hash32& key, uint32_t max_kl) {
   if (keep.status != Errc::ok) {
     return SLUICE_ERR(keep.status, "the daemon has no page {} to serve", to_hex(key));
   }
+  if (named != nullptr) {
+    *named = keep.encoding_id;
+  }
   return std::move(keep.page);
+}
+
+Result<bool> Space::put_encoded(ByteSpan page, const Hash32& anchor) {
+  SLUICE_TRY(codec::PageHeader header, codec::verify_page(page));
+  if (!(header.geometry == geometry_)) {
+    return SLUICE_ERR(
+        Errc::bad_value,
+        "page {} has {} layers of {} tokens, {} bytes of tensors; pages of this space "
+        "have {} of {}, {} bytes: it belongs to another space",
+        to_hex(header.page_key),
+        header.geometry.layers,
+        header.geometry.n_tokens,
+        header.geometry.bytes(),
+        geometry_.layers,
+        geometry_.n_tokens,
+        geometry_.bytes());
+  }
+  Client::Call call(client_);
+  SLUICE_TRY(Opened open, opened());
+  transport::PutRequest request;
+  request.handle = open.handle;
+  request.key = header.page_key;
+  request.anchor = anchor;
+  request.page_bytes = page.size();
+  SLUICE_TRY(transport::PutReply reply,
+             open.requester->put(request, {&page, 1}, client_.call_options()));
+  return reply.outcome != transport::PutOutcome::unchanged;
 }
 
 // Takes the pages of one GET in, checks and decodes each as it ends; the daemon fills the socket's

@@ -58,6 +58,9 @@ class Space {
 
   const Hash32& id() const { return id_; }
 
+  // The canonical bytes of the descriptor.
+  ByteSpan descriptor() const { return descriptor_; }
+
   const PageGeometry& page_geometry() const { return geometry_; }
 
   size_t page_bytes() const { return geometry_.bytes(); }
@@ -85,9 +88,15 @@ class Space {
   // Takes pages out of the daemon; returns how many were there. Errors: as a request.
   Result<uint32_t> erase(std::span<const Hash32> keys);
 
-  // One page as it is stored, unchecked: for tools that look into pages.
-  // Errors: not_found, damaged, as a request.
-  Result<Bytes> get_encoded(const Hash32& key, uint32_t max_kl);
+  // One page as it is stored, unchecked: for tools that look into pages. named: takes what the
+  // daemon calls this encoding. Errors: not_found, damaged, as a request.
+  Result<Bytes> get_encoded(const Hash32& key, uint32_t max_kl, codec::EncodingId* named = nullptr);
+
+  // Puts one encoded page under the key in its header, once header, shape and every section are
+  // found whole. anchor: what it is evicted with; kRootKey for none. Returns false where the daemon
+  // keeps the page that it has, as good or better. Errors: as codec::verify_page, bad_value (a page
+  // of another shape); no_space, draining, as a request.
+  Result<bool> put_encoded(ByteSpan page, const Hash32& anchor);
 
   // Gets pages within max_kl until one is missing or damaged. Returns how many are whole, from the
   // first on. Errors: as a request, and what `target` answers.
