@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Set-up and the main job in one command, on a fresh Debian 12 machine: a real engine computes a
-# document's KV, a new engine process gets it back through Sluice, and the answers are compared.
+# document's KV, a new engine process gets it back through Sluice, and the answers are compared; then
+# the daemon is killed, started again, and serves the same pages from disk.
 #
 #   deploy/quickstart.sh [--document FILE] [--question TEXT] [--json FILE]
 #
@@ -33,7 +34,7 @@ done
 
 # shellcheck source=setup.sh
 . "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
-steps_total=6
+steps_total=7
 mkdir -p "$SLUICE_HOME"
 exec 9>"$SLUICE_HOME/lock"
 flock -n 9 || { echo "waiting for another run that uses $SLUICE_HOME" >&2; flock 9; }
@@ -64,23 +65,42 @@ export PYTHONPATH=$SLUICE_REPO/python PYTHONDONTWRITEBYTECODE=1
 sluice=$SLUICE_BUILD/src/cli/sluice
 model=$(model_path)
 
+start_daemon() {
+  "$SLUICE_BUILD/src/daemon/sluiced" --socket "$SLUICE_SOCKET" --disk "$run/disk" \
+    --disk-capacity 1GiB 2>>"$run/sluiced.log" 9>&- &
+  daemon=$!
+  for _ in $(seq 200); do
+    "$sluice" ping >/dev/null 2>&1 && return
+    kill -0 "$daemon" 2>/dev/null || break
+    sleep 0.05
+  done
+  fail "sluiced did not start: $(cat "$run/sluiced.log")"
+}
+kill_daemon() {
+  kill -KILL "$daemon"
+  wait "$daemon" 2>/dev/null || true
+}
 step "engine process A: prefill, answer, store"
-"$SLUICE_BUILD/src/daemon/sluiced" --socket "$SLUICE_SOCKET" 2>"$run/sluiced.log" 9>&- &
-daemon=$!
-for _ in $(seq 100); do
-  [ -S "$SLUICE_SOCKET" ] && break
-  kill -0 "$daemon" 2>/dev/null || fail "sluiced did not start: $(cat "$run/sluiced.log")"
-  sleep 0.05
-done
+start_daemon
 engine() {
   local role=$1
   shift
   "$SLUICE_PYTHON" -m sluice_kv.engine_job "$role" --model "$model" --socket "$SLUICE_SOCKET" \
     --out "$run/$role.json" --tokens-out "$run/tokens" "${job[@]}" "$@"
 }
-engine store
+engine store --durable
 step "engine process B: cold, warm, control"
 engine compare --expect "$run/store.json"
+step "engine processes C: sluiced killed and started again before each"
+restored=()
+for i in 1 2 3; do
+  kill_daemon
+  start_daemon
+  engine restore --expect "$run/store.json"
+  mv "$run/restore.json" "$run/restore$i.json"
+  restored+=("$run/restore$i.json")
+done
 step "result"
 "$sluice" --json inspect --model "$model" --tokens "$run/tokens" >"$run/pages.json"
-"$SLUICE_PYTHON" -m sluice_kv.job_report "$run/compare.json" "$run/pages.json" "${report[@]}"
+"$SLUICE_PYTHON" -m sluice_kv.job_report "$run/compare.json" "$run/pages.json" "${restored[@]}" \
+  "${report[@]}"

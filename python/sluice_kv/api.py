@@ -13,6 +13,7 @@ import os
 ABI_VERSION = 1
 KEY_BYTES = 32
 KL_EXACT = 0
+ACK_RAM, ACK_DISK = 0, 1
 
 INVALID_ARGUMENT = 1
 UNSUPPORTED = 2
@@ -82,12 +83,12 @@ _SIGNATURES = {
     "sluice_space_page_bytes": (_SIZE, [_P]),
     "sluice_space_keys": (C.c_int, [_P, _P, _SIZE, _P, _SIZE, C.POINTER(_SIZE)]),
     "sluice_space_lookup": (C.c_int, [_P, _STR, _SIZE, _U32, C.POINTER(_U32)]),
-    "sluice_space_put": (C.c_int, [_P, _STR, _SIZE, _U32, _STR, _P, _SIZE, _MOVED]),
+    "sluice_space_put": (C.c_int, [_P, _STR, _SIZE, _U32, _STR, _P, _SIZE, _U32, _MOVED]),
     "sluice_space_get": (C.c_int, [_P, _STR, _SIZE, _U32, _U32, _P, _SIZE, _MOVED]),
     "sluice_llama_open": (C.c_int, [_P, _P, C.POINTER(_LlamaOptions), _OUT]),
     "sluice_llama_free": (None, [_P]),
     "sluice_llama_lookup": (C.c_int, [_P, _P, _SIZE, _U32, C.POINTER(_U32)]),
-    "sluice_llama_store": (C.c_int, [_P, _P, _SIZE, _P, _SIZE, _MOVED]),
+    "sluice_llama_store": (C.c_int, [_P, _P, _SIZE, _P, _SIZE, _U32, _MOVED]),
     "sluice_llama_blob_bytes": (_SIZE, [_P, _U32]),
     "sluice_llama_load": (C.c_int, [_P, _P, _SIZE, _U32, _P, _SIZE, C.POINTER(_SIZE), _MOVED]),
     "sluice_llama_load_keys": (
@@ -222,7 +223,13 @@ class Space(_Handle):
         return pages.value
 
     def put(
-        self, keys: list[bytes], tensors, first_page: int = 0, anchor: bytes | None = None
+        self,
+        keys: list[bytes],
+        tensors,
+        first_page: int = 0,
+        anchor: bytes | None = None,
+        *,
+        durable: bool = False,
     ) -> Transfer:
         moved, (address, size) = Transfer(), _memory(tensors)
         _call(
@@ -234,6 +241,7 @@ class Space(_Handle):
             anchor,
             address,
             size,
+            ACK_DISK if durable else ACK_RAM,
             C.byref(moved),
         )
         return moved
@@ -296,9 +304,9 @@ class LlamaSpaces(_Handle):
         _call("sluice_llama_lookup", self, *_ids(tokens), max_kl, C.byref(found))
         return found.value
 
-    def store(self, tokens, blob) -> Transfer:
-        moved = Transfer()
-        _call("sluice_llama_store", self, *_ids(tokens), *_memory(blob), C.byref(moved))
+    def store(self, tokens, blob, durable: bool = False) -> Transfer:
+        moved, ack = Transfer(), ACK_DISK if durable else ACK_RAM
+        _call("sluice_llama_store", self, *_ids(tokens), *_memory(blob), ack, C.byref(moved))
         return moved
 
     def blob_bytes(self, n_tokens: int) -> int:

@@ -2,11 +2,12 @@
 
     python -m sluice_kv.engine_job store --model GGUF --socket PATH --out A.json
     python -m sluice_kv.engine_job compare --model GGUF --socket PATH --expect A.json --out B.json
+    python -m sluice_kv.engine_job restore --model GGUF --socket PATH --expect A.json --out C.json
 
 `store` prefills document and question, answers, and stores the document's full pages and some of
 another document. `compare` answers cold (prefill everything) and warm (restore, prefill the rest),
 and then once more with pages of the other document in place of the document's first ones, which
-must change logits and answer.
+must change logits and answer. `restore` answers warm, once: for a daemon that was started anew.
 
 Every prefill is cut at P, the document's last page boundary: [0, P) in batches of 64 or more, then
 tail and question in one batch. llama.cpp takes another attention kernel for batches below 64
@@ -30,6 +31,7 @@ DOCUMENT_TOKENS = 2017  # 31 pages and a tail
 QUESTION = "What does this license allow?"
 CONTROL_PAGES_MAX = 4
 SPARE_TOKENS = 64
+TIERS = ("ram", "disk")
 
 
 def say(text: str) -> None:
@@ -130,7 +132,7 @@ def store(job: Job) -> dict:
 
 def _stored(job: Job, tokens: list[int], state: bytearray):
     started = time.perf_counter()
-    moved = job.cache.store(tokens, state)
+    moved = job.cache.store(tokens, state, durable=job.args.durable)
     if moved is None:
         raise SystemExit(f"storing failed: {job.cache.last_error}")
     say(
@@ -146,36 +148,52 @@ def compare(job: Job) -> dict:
         wanted = json.load(file)
     cold = [_run(job, "cold", i) for i in range(job.args.runs)]
     cold_answer = job.answer()
-    warm = [
-        _run(job, "warm", i, lambda: job.cache.restore(job.prompt)) for i in range(job.args.runs)
-    ]
-    warm_answer = job.answer()
+    result = _warm(job, wanted, job.args.runs)
+    return {
+        **result,
+        "ttft_cold_s": statistics.median(run["ttft_s"] for run in cold),
+        "ttft_cold_all_s": [run["ttft_s"] for run in cold],
+        "same_logits": result["same_logits"] and {run["logits"] for run in cold} == {wanted["logits"]},
+        "same_answer": result["same_answer"] and wanted["answer"] == cold_answer,
+        "control": _control(job, cold[-1]["logits"], cold_answer),
+    }
+
+
+def restore(job: Job) -> dict:
+    """A process after the daemon was started anew."""
+    with open(job.args.expect) as file:
+        return _warm(job, json.load(file), 1)
+
+
+def _warm(job: Job, wanted: dict, runs: int) -> dict:
+    """Answers on restored pages and compares with what process A got."""
+    before = job.cache.stats()
+    warm = [_run(job, "warm", i, lambda: job.cache.restore(job.prompt)) for i in range(runs)]
+    answer = job.answer()
+    after = job.cache.stats()
+    hits = {tier: after.get(f"{tier}_hits", 0) - before.get(f"{tier}_hits", 0) for tier in TIERS}
     moved = job.cache.last_transfer
-    reused = min(run["tokens_reused"] for run in warm)
-    logits = {run["logits"] for run in cold + warm} | {wanted["logits"]}
     return {
         "tokens": len(job.document),
-        "tokens_reused": reused,
+        "tokens_reused": min(run["tokens_reused"] for run in warm),
         "split": job.split,
-        "ttft_cold_s": statistics.median(run["ttft_s"] for run in cold),
+        "source": "+".join(tier for tier in TIERS if hits[tier]),
         "ttft_warm_s": statistics.median(run["ttft_s"] for run in warm),
-        "ttft_cold_all_s": [run["ttft_s"] for run in cold],
         "ttft_warm_all_s": [run["ttft_s"] for run in warm],
         "raw_bytes": moved.raw_bytes if moved else 0,
         "stored_bytes": moved.stored_bytes if moved else 0,
-        "same_logits": len(logits) == 1,
-        "same_answer": wanted["answer"] == cold_answer == warm_answer,
-        "answer": job.model.text(warm_answer),
-        "answer_tokens": len(warm_answer),
-        "control": _control(job, cold[-1]["logits"], cold_answer),
+        "same_logits": {run["logits"] for run in warm} == {wanted["logits"]},
+        "same_answer": wanted["answer"] == answer,
+        "answer": job.model.text(answer),
+        "answer_tokens": len(answer),
     }
 
 
 def _run(job: Job, kind: str, index: int, restore=None) -> dict:
     run = job.first_token(restore)
     say(
-        f"engine compare: {kind} run {index + 1}/{job.args.runs}, {run['tokens_reused']} tokens"
-        f" reused, first token after {run['ttft_s']:.3f} s"
+        f"engine {job.args.role}: {kind} run {index + 1}, {run['tokens_reused']} tokens reused,"
+        f" first token after {run['ttft_s']:.3f} s"
     )
     return run
 
@@ -202,9 +220,12 @@ def _control(job: Job, logits: str, answer: list[int]) -> dict:
     return found
 
 
+ROLES = {"store": store, "compare": compare, "restore": restore}
+
+
 def parse(arguments=None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("role", choices=["store", "compare"])
+    parser.add_argument("role", choices=list(ROLES))
     parser.add_argument("--model", required=True, help="GGUF file")
     parser.add_argument("--socket", required=True, help="sluiced's unix socket")
     parser.add_argument("--out", required=True, help="JSON file for the result")
@@ -217,17 +238,18 @@ def parse(arguments=None) -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--threads", type=int, default=min(len(os.sched_getaffinity(0)), 8))
     parser.add_argument("--flash-attn", choices=["on", "off"], default="on")
+    parser.add_argument("--durable", action="store_true", help="store: wait for the disk")
     parser.add_argument("--deadline-ms", type=int, default=10000)
     args = parser.parse_args(arguments)
-    if args.role == "compare" and not args.expect:
-        parser.error("compare needs --expect")
+    if args.role != "store" and not args.expect:
+        parser.error(f"{args.role} needs --expect")
     return args
 
 
 def main() -> None:
     args = parse()
     job = Job(args)
-    result = store(job) if args.role == "store" else compare(job)
+    result = ROLES[args.role](job)
     with open(args.out, "w") as file:
         json.dump(result, file)
     if args.tokens_out:

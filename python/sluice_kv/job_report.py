@@ -1,12 +1,15 @@
 """Turns the quickstart's result into its table and JSON, and its exit status.
 
-    python -m sluice_kv.job_report COMPARE.json PAGES.json [--json FILE]
+    python -m sluice_kv.job_report COMPARE.json PAGES.json [RESTORE.json ...] [--json FILE]
 
-COMPARE.json is engine_job's, PAGES.json is what `sluice --json inspect` says of the pages.
+COMPARE.json and RESTORE.json are engine_job's, PAGES.json is what `sluice --json inspect` says of
+the pages. Each RESTORE.json is one run after the daemon was killed and started anew: together they
+make a row of their own.
 """
 
 import argparse
 import json
+import statistics
 import sys
 
 COLUMNS = [
@@ -37,7 +40,7 @@ def make_row(compared: dict, pages: list[dict]) -> dict:
     return {
         "level": one_of(page["rows"][-1]["level"] for page in pages),
         "encoding": one_of(page["encoding"] for page in pages),
-        "source": "ram",  # the daemon's only tier
+        "source": compared["source"],
         "dtype": dtype,
         "tokens_reused": compared["tokens_reused"],
         "ttft_cold_s": compared["ttft_cold_s"],
@@ -47,6 +50,19 @@ def make_row(compared: dict, pages: list[dict]) -> dict:
         "bits_per_element": 8 * compared["stored_bytes"] / elements if elements else 0.0,
         "same_logits": compared["same_logits"],
         "same_answer": compared["same_answer"],
+    }
+
+
+def after_restarts(compared: dict, runs: list[dict]) -> dict:
+    """Returns what the runs say together, beside the cold time that was measured before."""
+    return {
+        **runs[0],
+        "tokens_reused": min(run["tokens_reused"] for run in runs),
+        "source": one_of(run["source"] for run in runs),
+        "ttft_cold_s": compared["ttft_cold_s"],
+        "ttft_warm_s": statistics.median(run["ttft_warm_s"] for run in runs),
+        "same_logits": all(run["same_logits"] for run in runs),
+        "same_answer": all(run["same_answer"] for run in runs),
     }
 
 
@@ -67,7 +83,10 @@ def problems(rows: list[dict], split: int, control: dict) -> list[str]:
     found = []
     for row in rows:
         if row["tokens_reused"] != split:
-            found.append(f"{row['tokens_reused']} tokens were reused, {split} are stored")
+            found.append(
+                f"{row['tokens_reused']} tokens were reused from {row['source'] or 'nowhere'},"
+                f" {split} are stored"
+            )
         if row["level"] == "exact" and not row["same_logits"]:
             found.append("logits after a restore differ from those of a cold prefill")
         if row["level"] == "exact" and not row["same_answer"]:
@@ -78,16 +97,22 @@ def problems(rows: list[dict], split: int, control: dict) -> list[str]:
     return found
 
 
+def read(path: str):
+    with open(path) as file:
+        return json.load(file)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("compared")
     parser.add_argument("pages")
+    parser.add_argument("restored", nargs="*")
     parser.add_argument("--json", help="file for the rows")
     args = parser.parse_args()
-    with open(args.compared) as file:
-        compared = json.load(file)
-    with open(args.pages) as file:
-        rows = [make_row(compared, json.load(file))]
+    compared, pages = read(args.compared), read(args.pages)
+    rows = [make_row(compared, pages)]
+    if args.restored:
+        rows.append(make_row(after_restarts(compared, [read(p) for p in args.restored]), pages))
     control = compared["control"]
     print(f"\nAnswer: {compared['answer'].strip()}\n")
     print(table(rows))
@@ -105,6 +130,8 @@ def main() -> int:
             json.dump({"rows": rows, "control": control}, file, indent=1)
             file.write("\n")
     found = problems(rows, compared["split"], control)
+    if args.restored and rows[-1]["source"] != "disk":
+        found.append(f"after a restart pages came from {rows[-1]['source'] or 'nowhere'}, not disk")
     for problem in found:
         print(f"FAILED: {problem}", file=sys.stderr)
     return 1 if found else 0

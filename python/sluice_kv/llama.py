@@ -61,8 +61,13 @@ class Connector:
         """Returns why the last lookup found nothing, naming the field that differs."""
         return self._client.miss_reason() if self._client else (self.last_error or "")
 
-    def store(self, tokens, state: bytearray | None = None) -> api.Transfer | None:
+    def store(
+        self, tokens, state: bytearray | None = None, *, durable: bool = False
+    ) -> api.Transfer | None:
         """Stores the full pages of `tokens`, which the sequence holds from position 0.
+
+        durable: waits until a crash of the daemon or its machine cannot lose them, which needs a
+        daemon with a disk tier.
 
         `state`: what context.state_get() gave when the sequence held them. A layer with a window
         forgets: for such models take the state at the last page boundary of `tokens`.
@@ -70,7 +75,7 @@ class Connector:
         if state is None and len(self.context) < len(tokens):
             raise ValueError(f"the sequence holds {len(self.context)} tokens, not {len(tokens)}")
         return self._guard(
-            "store", lambda spaces: spaces.store(tokens, state or self.context.state_get())
+            "store", lambda spaces: spaces.store(tokens, state or self.context.state_get(), durable)
         )
 
     def restore(self, tokens) -> int:

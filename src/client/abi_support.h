@@ -55,6 +55,9 @@ int abi_guarded(Body&& body) {
 std::vector<Hash32> abi_read_keys(const uint8_t* keys, size_t n_keys);
 Status abi_write_keys(std::span<const Hash32> keys, uint8_t* out, size_t cap, size_t* count);
 
+// Errors: invalid_argument (none of SLUICE_ACK_*).
+Result<transport::Ack> abi_ack(uint32_t ack);
+
 // A transfer as the caller sees it.
 sluice_transfer abi_transfer(const Transfer& moved, uint32_t tokens);
 

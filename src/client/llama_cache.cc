@@ -99,7 +99,10 @@ Result<uint32_t> LlamaCache::lookup(std::span<const uint32_t> tokens, uint32_t m
   return n_pages * page_tokens_;
 }
 
-Result<uint32_t> LlamaCache::store(std::span<const uint32_t> tokens, ByteSpan blob, Transfer& out) {
+Result<uint32_t> LlamaCache::store(std::span<const uint32_t> tokens,
+                                   ByteSpan blob,
+                                   transport::Ack ack,
+                                   Transfer& out) {
   Client::Call call(client_);
   SLUICE_TRY(LlamaState state, check_llama_state(blob, layout_));
   if (state.n_tokens < tokens.size()) {
@@ -114,7 +117,7 @@ Result<uint32_t> LlamaCache::store(std::span<const uint32_t> tokens, ByteSpan bl
     PageRange held = llama_pages(state, layout_, static_cast<uint32_t>(g));
     const uint32_t end = std::min(held.first + held.count, n_pages);
     held.count = end - std::min(held.first, end);
-    SLUICE_CHECK(store_group(g, all, held, state, blob, out));
+    SLUICE_CHECK(store_group(g, all, held, state, blob, ack, out));
   }
   return n_pages * page_tokens_;
 }
@@ -124,6 +127,7 @@ Status LlamaCache::store_group(size_t group,
                                PageRange pages,
                                const LlamaState& state,
                                ByteSpan blob,
+                               transport::Ack ack,
                                Transfer& out) {
   std::span<const Hash32> own = group_keys(keys, group);
   // A full-attention page goes with the page before it; a window's with the full-attention page of
@@ -141,7 +145,7 @@ Status LlamaCache::store_group(size_t group,
     return ByteSpan(tensors);
   };
   const Chain chain{.keys = own.subspan(pages.first, pages.count), .first_page = pages.first};
-  return spaces_[group]->put(chain, anchors, load, out);
+  return spaces_[group]->put(chain, anchors, load, ack, out);
 }
 
 Result<uint32_t> LlamaCache::fill(std::span<const Hash32> keys,

@@ -38,10 +38,13 @@ class LlamaCache {
   Result<uint32_t> lookup(std::span<const uint32_t> tokens, uint32_t max_kl);
 
   // Stores the full pages of tokens[0, n) out of a blob that begins with them; pages that the
-  // daemon has are not sent. Returns the tokens of these pages. Errors: as check_llama_state
-  // (before anything is put), bad_value (fewer cells than tokens), as Space::put. `out` counts what
-  // was moved before an error too.
-  Result<uint32_t> store(std::span<const uint32_t> tokens, ByteSpan blob, Transfer& out);
+  // daemon has are not sent, unless `ack` asks for the disk. Returns the tokens of these pages.
+  // Errors: as check_llama_state (before anything is put), bad_value (fewer cells than tokens), as
+  // Space::put. `out` counts what was moved before an error too.
+  Result<uint32_t> store(std::span<const uint32_t> tokens,
+                         ByteSpan blob,
+                         transport::Ack ack,
+                         Transfer& out);
 
   uint64_t blob_bytes(uint32_t n_tokens) const { return llama_blob_bytes(layout_, n_tokens); }
 
@@ -79,6 +82,7 @@ class LlamaCache {
                      PageRange pages,
                      const LlamaState& state,
                      ByteSpan blob,
+                     transport::Ack ack,
                      Transfer& out);
   // Fills `blob` with n_pages pages. Returns n_pages, or the index of a page that was missing or
   // damaged: no longer prefix can be restored.

@@ -26,6 +26,9 @@ extern "C" {
 #define SLUICE_KEY_BYTES 32u
 #define SLUICE_KL_EXACT 0u
 #define SLUICE_KL_UNKNOWN 0xffffffffu
+/* What a put waits for: that its pages can be served, or that no crash can lose them either. */
+#define SLUICE_ACK_RAM 0u
+#define SLUICE_ACK_DISK 1u
 
 #if defined(__GNUC__)
 #define SLUICE_API __attribute__((visibility("default")))
@@ -144,7 +147,8 @@ SLUICE_API int sluice_space_lookup(
     sluice_space* space, const uint8_t* keys, size_t n_keys, uint32_t max_kl, uint32_t* pages_out);
 /* Encodes and puts n_keys pages, page i of `tensors` under key i, first_page being the index of
  * key 0 in its prefix chain; anchor is the key before key 0 (NULL at the root). Pages that the
- * daemon has already are not sent. Errors: invalid_argument, no_space, as a request. */
+ * daemon has already are not sent, unless `ack`, one of SLUICE_ACK_*, asks for the disk. Errors:
+ * invalid_argument, no_space, unsupported (the daemon has no disk tier), as a request. */
 SLUICE_API int sluice_space_put(sluice_space* space,
                                 const uint8_t* keys,
                                 size_t n_keys,
@@ -152,6 +156,7 @@ SLUICE_API int sluice_space_put(sluice_space* space,
                                 const uint8_t* anchor,
                                 const void* tensors,
                                 size_t tensor_bytes,
+                                uint32_t ack,
                                 sluice_transfer* out);
 /* Gets and decodes pages of a chain into `tensors`, key 0 first, until one is missing, damaged (it
  * is reported) or does not fit; out->pages counts those that are whole. Bytes beyond them are
@@ -197,13 +202,15 @@ SLUICE_API int sluice_llama_lookup(sluice_llama* llama,
                                    uint32_t* tokens_out);
 /* Stores the full pages of a sequence. `blob` is what llama_state_seq_get_data wrote for a sequence
  * that holds exactly tokens[0, n_tokens) from position 0, or more tokens after them. The blob is
- * checked whole before anything is put. Errors: layout_mismatch (names the field), bad_magic,
- * truncated, bad_value, no_space, as a request. */
+ * checked whole before anything is put. ack: one of SLUICE_ACK_*. Errors: layout_mismatch (names
+ * the field), bad_magic, truncated, bad_value, no_space, unsupported (the daemon has no disk tier),
+ * as a request. */
 SLUICE_API int sluice_llama_store(sluice_llama* llama,
                                   const uint32_t* tokens,
                                   size_t n_tokens,
                                   const uint8_t* blob,
                                   size_t blob_bytes,
+                                  uint32_t ack,
                                   sluice_transfer* out);
 /* Bytes of the blob that restores n_tokens tokens. */
 SLUICE_API size_t sluice_llama_blob_bytes(const sluice_llama* llama, uint32_t n_tokens);

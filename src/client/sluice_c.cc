@@ -64,6 +64,17 @@ Status abi_write_keys(std::span<const Hash32> keys, uint8_t* out, size_t cap, si
   return {};
 }
 
+Result<transport::Ack> abi_ack(uint32_t ack) {
+  switch (ack) {
+    case SLUICE_ACK_RAM:
+      return transport::Ack::ram;
+    case SLUICE_ACK_DISK:
+      return transport::Ack::disk;
+    default:
+      return SLUICE_ERR(Errc::invalid_argument, "ack {} is none of SLUICE_ACK_*", ack);
+  }
+}
+
 sluice_transfer abi_transfer(const Transfer& moved, uint32_t tokens) {
   return {.pages = moved.pages,
           .pages_kept = moved.pages_kept,

@@ -105,15 +105,17 @@ int sluice_llama_store(sluice_llama* llama,
                        size_t n_tokens,
                        const uint8_t* blob,
                        size_t blob_bytes,
+                       uint32_t ack,
                        sluice_transfer* out) {
   return abi_guarded([&]() -> Status {
     SLUICE_REQUIRE(llama);
     SLUICE_REQUIRE(tokens);
     SLUICE_REQUIRE(blob);
     SLUICE_REQUIRE(out);
+    SLUICE_TRY(auto wire_ack, sluice::client::abi_ack(ack));
     Transfer moved;
     Result<uint32_t> served =
-        llama->cache->store({tokens, n_tokens}, ByteSpan(blob, blob_bytes), moved);
+        llama->cache->store({tokens, n_tokens}, ByteSpan(blob, blob_bytes), wire_ack, moved);
     *out = abi_transfer(moved, served.has_value() ? *served : 0);
     SLUICE_CHECK(std::move(served));
     return {};

@@ -120,6 +120,7 @@ int sluice_space_put(sluice_space* space,
                      const uint8_t* anchor,
                      const void* tensors,
                      size_t tensor_bytes,
+                     uint32_t ack,
                      sluice_transfer* out) {
   return abi_guarded([&]() -> Status {
     SLUICE_REQUIRE(space);
@@ -127,6 +128,7 @@ int sluice_space_put(sluice_space* space,
     SLUICE_REQUIRE(tensors);
     SLUICE_REQUIRE(out);
     *out = {};
+    SLUICE_TRY(auto wire_ack, sluice::client::abi_ack(ack));
     SLUICE_CHECK(check_pages(first_page, n_keys));
     sluice::client::Space& own = *space->space;
     SLUICE_CHECK(check_tensor_bytes(own, n_keys, tensor_bytes, Errc::invalid_argument));
@@ -140,7 +142,8 @@ int sluice_space_put(sluice_space* space,
       return ByteSpan(bytes + (page - first_page) * own.page_bytes(), own.page_bytes());
     };
     sluice::client::Transfer moved;
-    Status done = own.put({.keys = chain, .first_page = first_page}, anchors, load, moved);
+    Status done =
+        own.put({.keys = chain, .first_page = first_page}, anchors, load, wire_ack, moved);
     *out = abi_transfer(moved, (moved.pages + moved.pages_kept) * own.page_geometry().n_tokens);
     return done;
   });
@@ -169,6 +172,7 @@ int sluice_space_get(sluice_space* space,
     sluice::client::Transfer moved;
     SLUICE_TRY(size_t whole,
                own.get({.keys = chain, .first_page = first_page}, max_kl, target, moved));
+    moved.pages = static_cast<uint32_t>(whole);  // what lies behind a missing page is of no use
     *out = abi_transfer(moved, static_cast<uint32_t>(whole) * own.page_geometry().n_tokens);
     return {};
   });

@@ -1,6 +1,7 @@
 #include "src/client/space.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "src/base/limits.h"
@@ -81,10 +82,14 @@ Result<uint32_t> Space::lookup(std::span<const Hash32> keys, uint32_t max_kl) {
 Status Space::put(const Chain& chain,
                   std::span<const Hash32> anchors,
                   const std::function<Result<ByteSpan>(uint32_t page)>& load,
+                  transport::Ack ack,
                   Transfer& out) {
   SLUICE_ASSERT(anchors.size() == chain.keys.size());
   Client::Call call(client_);
-  SLUICE_TRY(uint32_t known, lookup(chain.keys, worst_kl_));
+  uint32_t known = 0;
+  if (ack == transport::Ack::ram) {
+    SLUICE_TRY(known, lookup(chain.keys, worst_kl_));
+  }
   out.pages_kept += known;
   for (size_t i = known; i < chain.keys.size(); ++i) {
     const uint32_t page_index = chain.first_page + static_cast<uint32_t>(i);
@@ -100,6 +105,7 @@ Status Space::put(const Chain& chain,
     request.handle = open.handle;
     request.key = chain.keys[i];
     request.anchor = anchors[i];
+    request.ack = ack;
     request.page_bytes = bytes;
     const ByteSpan page = ByteSpan(encoded_).first(bytes);
     SLUICE_TRY(transport::PutReply reply,
@@ -185,64 +191,71 @@ Result<bool> Space::put_encoded(ByteSpan page, const Hash32& anchor) {
   return reply.outcome != transport::PutOutcome::unchanged;
 }
 
-// Takes the pages of one GET in, checks and decodes each as it ends; the daemon fills the socket's
-// buffer meanwhile.
+// Takes the pages of one GET in, in whatever order they come (one from disk lets others pass),
+// checks and decodes each as it ends; the daemon fills the socket's buffer meanwhile.
 class Space::Receiver final : public transport::PageSink {
  public:
   Receiver(Space& space, const Chain& chain, uint32_t max_kl, PageTarget& target, Transfer& out)
-      : space_(space), chain_(chain), max_kl_(max_kl), target_(target), out_(out) {}
+      : space_(space),
+        chain_(chain),
+        max_kl_(max_kl),
+        target_(target),
+        out_(out),
+        is_whole_(chain.keys.size()) {}
 
   MutByteSpan page_begins(const transport::PageMeta& meta) override {
-    // Pages may come in any order by the protocol; this client takes the prefix only.
-    bool wanted = !stopped_ && meta.page_index == whole_;
-    encoding_id_ = meta.encoding_id;
-    if (!wanted || meta.page_bytes() > space_.encoded_.size()) {
-      stop(meta.page_index, wanted);
+    // What lies behind a page that is missing could not be reached.
+    if (meta.page_index >= end_) {
+      return {};
+    }
+    if (meta.page_bytes() > space_.encoded_.size()) {
+      refuse(meta);
       return {};
     }
     return MutByteSpan(space_.encoded_).first(meta.page_bytes());
   }
 
   void page_ends(const transport::PageMeta& meta) override {
-    if (stopped_ || meta.page_index != whole_) {
+    const uint32_t page = chain_.first_page + static_cast<uint32_t>(meta.page_index);
+    MutByteSpan tensors = target_.tensors(page);
+    if (decode(meta, tensors).has_error()) {
+      return refuse(meta);
+    }
+    Status taken = target_.done(page);
+    if (taken.has_error()) {
+      result_ = std::move(taken);
+      end_ = std::min<size_t>(end_, meta.page_index);
       return;
     }
-    MutByteSpan tensors = target_.tensors(page_index());
-    Status checked = decode(meta, tensors);
-    if (checked.has_error()) {
-      stop(meta.page_index, true);
-      return;
-    }
-    result_ = target_.done(page_index());
-    stopped_ = result_.has_error();
-    ++whole_;
+    is_whole_[meta.page_index] = true;
     ++out_.pages;
     out_.raw_bytes += tensors.size();
     out_.stored_bytes += meta.page_bytes();
     space_.client_.moved(tensors.size());
   }
 
-  void page_missing(const transport::PageMeta&) override { stopped_ = true; }
-
-  size_t whole() const { return whole_; }
-
-  // The page that was refused, if one was.
-  bool damaged() const { return damaged_; }
-
-  transport::DamagedRequest damage_report(uint32_t handle) const {
-    return {
-        .handle = handle, .section = 0, .key = chain_.keys[whole_], .encoding_id = encoding_id_};
+  void page_missing(const transport::PageMeta& meta) override {
+    end_ = std::min<size_t>(end_, meta.page_index);
   }
+
+  // Pages that are whole, from the first on.
+  size_t whole() const {
+    return static_cast<size_t>(std::find(is_whole_.begin(), is_whole_.end(), false) -
+                               is_whole_.begin());
+  }
+
+  // A page that was refused, if one was.
+  const std::optional<transport::DamagedRequest>& damage_report() const { return damage_report_; }
 
   Status take_result() { return std::move(result_); }
 
  private:
-  // Index from the root of the page that is next.
-  uint32_t page_index() const { return chain_.first_page + static_cast<uint32_t>(whole_); }
-
-  void stop(size_t index, bool damaged) {
-    damaged_ = damaged_ || (damaged && index == whole_);
-    stopped_ = true;
+  void refuse(const transport::PageMeta& meta) {
+    end_ = std::min<size_t>(end_, meta.page_index);
+    damage_report_ = {.handle = space_.handle_,
+                      .section = 0,
+                      .key = chain_.keys[meta.page_index],
+                      .encoding_id = meta.encoding_id};
   }
 
   Status decode(const transport::PageMeta& meta, MutByteSpan tensors) {
@@ -256,10 +269,11 @@ class Space::Receiver final : public transport::PageSink {
   Status check(const codec::PageHeader& header,
                const transport::PageMeta& meta,
                ByteSpan page) const {
-    uint64_t position = uint64_t{page_index()} * space_.geometry_.n_tokens;
+    const uint64_t position =
+        (uint64_t{chain_.first_page} + meta.page_index) * space_.geometry_.n_tokens;
     uint32_t kl = std::max(header.rows.back().kl, header.provenance_kl);
-    bool same = header.page_key == chain_.keys[whole_] && header.geometry == space_.geometry_ &&
-                header.first_position == position &&
+    bool same = header.page_key == chain_.keys[meta.page_index] &&
+                header.geometry == space_.geometry_ && header.first_position == position &&
                 codec::encoding_id(page.first(header.header_bytes())) == meta.encoding_id;
     if (!same || kl > max_kl_) {
       return SLUICE_ERR(Errc::damaged,
@@ -279,10 +293,9 @@ class Space::Receiver final : public transport::PageSink {
   uint32_t max_kl_;
   PageTarget& target_;
   Transfer& out_;
-  size_t whole_ = 0;  // pages that are there, from the first on
-  bool stopped_ = false;
-  bool damaged_ = false;
-  transport::EncodingBytes encoding_id_{};
+  std::vector<bool> is_whole_;  // by index in the chain
+  size_t end_ = SIZE_MAX;       // index of the first page that is missing or was refused
+  std::optional<transport::DamagedRequest> damage_report_;
   Status result_;
 };
 
@@ -299,10 +312,9 @@ Result<size_t> Space::get_batch(const Chain& chain,
   }
   Receiver receiver(*this, chain, max_kl, target, out);
   SLUICE_CHECK(open.requester->get(request, receiver, client_.call_options()));
-  if (receiver.damaged()) {
+  if (receiver.damage_report()) {
     ++out.pages_damaged;
-    SLUICE_CHECK(
-        open.requester->damaged(receiver.damage_report(open.handle), client_.call_options()));
+    SLUICE_CHECK(open.requester->damaged(*receiver.damage_report(), client_.call_options()));
   }
   SLUICE_CHECK(receiver.take_result());
   return receiver.whole();

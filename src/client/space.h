@@ -35,7 +35,7 @@ struct Chain {
   uint32_t first_page = 0;  // index of keys[0] from the root
 };
 
-// Where get() puts the pages, which it names by their index from the root. Called in order.
+// Where get() puts the pages, which it names by their index from the root. Called in any order.
 class PageTarget {
  public:
   virtual ~PageTarget() = default;
@@ -77,12 +77,15 @@ class Space {
 
   // Encodes and puts those pages of a chain that the daemon lacks: `load(page)` gives the tensors
   // of a page by its index from the root, valid until its next call; anchors[i] is what keys[i] is
-  // evicted with. Stops at the first refusal: pages behind it could not be reached. Requires: as
-  // many anchors as keys. Errors: invalid_argument, no_space, draining, as a request; what `load`
-  // answers. `out` counts what was moved before an error too.
+  // evicted with. Stops at the first refusal: pages behind it could not be reached. Ack::disk: no
+  // crash can lose any of them afterwards; all are sent, since the daemon may have one in RAM only.
+  // Requires: as many anchors as keys. Errors: unsupported (Ack::disk without a disk tier),
+  // invalid_argument, no_space, draining, as a request; what `load` answers. `out` counts what was
+  // moved before an error too.
   Status put(const Chain& chain,
              std::span<const Hash32> anchors,
              const std::function<Result<ByteSpan>(uint32_t page)>& load,
+             transport::Ack ack,
              Transfer& out);
 
   // Takes pages out of the daemon; returns how many were there. Errors: as a request.
@@ -99,7 +102,8 @@ class Space {
   Result<bool> put_encoded(ByteSpan page, const Hash32& anchor);
 
   // Gets pages within max_kl until one is missing or damaged. Returns how many are whole, from the
-  // first on. Errors: as a request, and what `target` answers.
+  // first on; some behind these may have been written too. Errors: as a request, and what `target`
+  // answers.
   Result<size_t> get(const Chain& chain, uint32_t max_kl, PageTarget& target, Transfer& out);
 
  private:

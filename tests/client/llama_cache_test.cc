@@ -98,7 +98,7 @@ TEST_P(LlamaCacheTest, LoadRestoresThePagesOfTheStoredBlob) {
   auto cache = open(true);
   const Bytes blob = random_blob(layout(true), n_tokens, 1);
   Transfer stored;
-  Result<uint32_t> served = cache->store(tokens(n_tokens), blob, stored);
+  Result<uint32_t> served = cache->store(tokens(n_tokens), blob, transport::Ack::ram, stored);
   ASSERT_TRUE(served.has_value()) << served.error().to_string();
   EXPECT_EQ(*served, n_tokens);
   EXPECT_EQ(*cache->lookup(tokens(n_tokens + 9), 0), n_tokens);
@@ -113,13 +113,13 @@ TEST_P(LlamaCacheTest, FlashAttentionOnAndOffShareTheirPages) {
   const uint32_t n_tokens = 3 * kPage;
   const Bytes on = random_blob(layout(true), n_tokens, 2);
   Transfer moved;
-  ASSERT_TRUE(open(true)->store(tokens(n_tokens), on, moved).has_value());
+  ASSERT_TRUE(open(true)->store(tokens(n_tokens), on, transport::Ack::ram, moved).has_value());
   auto cache = open(false);
   Bytes off(cache->blob_bytes(n_tokens));
   ASSERT_EQ(*cache->load(tokens(n_tokens), 0, off, moved), n_tokens);
   EXPECT_NE(off, on);
   Transfer again;
-  ASSERT_TRUE(open(false)->store(tokens(n_tokens), off, again).has_value());
+  ASSERT_TRUE(open(false)->store(tokens(n_tokens), off, transport::Ack::ram, again).has_value());
   EXPECT_EQ(again.pages, 0u);
   Bytes back(on.size());
   ASSERT_EQ(*open(true)->load(tokens(n_tokens), 0, back, moved), n_tokens);
@@ -131,7 +131,10 @@ TEST_P(LlamaCacheTest, DivergingTokensShareTheirCommonPagesOnly) {
   auto cache = open(true);
   Transfer moved;
   ASSERT_TRUE(
-      cache->store(tokens(n_tokens), random_blob(layout(true), n_tokens, 3), moved).has_value());
+      cache
+          ->store(
+              tokens(n_tokens), random_blob(layout(true), n_tokens, 3), transport::Ack::ram, moved)
+          .has_value());
   std::vector<uint32_t> other = tokens(n_tokens);
   other[kPage + 5] = 1;
   EXPECT_EQ(*cache->lookup(other, 0), kPage);
@@ -143,9 +146,9 @@ TEST_P(LlamaCacheTest, TailAndShortSequencesStoreNothingOfTheirs) {
   auto cache = open(true);
   Transfer moved;
   const Bytes blob = random_blob(layout(true), kPage + 20, 4);
-  EXPECT_EQ(*cache->store(tokens(kPage + 20), blob, moved), kPage);
+  EXPECT_EQ(*cache->store(tokens(kPage + 20), blob, transport::Ack::ram, moved), kPage);
   Transfer none;
-  EXPECT_EQ(*cache->store(tokens(kPage - 1), blob, none), 0u);
+  EXPECT_EQ(*cache->store(tokens(kPage - 1), blob, transport::Ack::ram, none), 0u);
   EXPECT_EQ(none.pages + none.pages_kept, 0u);
   EXPECT_EQ(*cache->lookup(tokens(kPage - 1), 0), 0u);
   EXPECT_EQ(*cache->lookup({}, 0), 0u);
@@ -155,18 +158,22 @@ TEST_P(LlamaCacheTest, BlobThatDoesNotHoldTheTokensIsRefused) {
   auto cache = open(true);
   Transfer moved;
   const Bytes blob = random_blob(layout(true), kPage, 5);
-  EXPECT_EQ(cache->store(tokens(2 * kPage), blob, moved).error().code, Errc::bad_value);
+  EXPECT_EQ(cache->store(tokens(2 * kPage), blob, transport::Ack::ram, moved).error().code,
+            Errc::bad_value);
   Bytes longer = blob;
   longer.push_back(0);
-  EXPECT_TRUE(cache->store(tokens(kPage), longer, moved).has_error());
-  EXPECT_EQ(open(false)->store(tokens(kPage), blob, moved).error().code, Errc::layout_mismatch);
+  EXPECT_TRUE(cache->store(tokens(kPage), longer, transport::Ack::ram, moved).has_error());
+  EXPECT_EQ(open(false)->store(tokens(kPage), blob, transport::Ack::ram, moved).error().code,
+            Errc::layout_mismatch);
   EXPECT_EQ(daemon_.cache().stats().ram.stored, 0u);
 }
 
 TEST_P(LlamaCacheTest, BufferBelowTheBlobIsRefused) {
   auto cache = open(true);
   Transfer moved;
-  ASSERT_TRUE(cache->store(tokens(kPage), random_blob(layout(true), kPage, 6), moved).has_value());
+  ASSERT_TRUE(
+      cache->store(tokens(kPage), random_blob(layout(true), kPage, 6), transport::Ack::ram, moved)
+          .has_value());
   Bytes out(cache->blob_bytes(kPage) - 1);
   EXPECT_EQ(cache->load(tokens(kPage), 0, out, moved).error().code, Errc::output_too_small);
 }
@@ -178,7 +185,7 @@ TEST_P(LlamaCacheTest, MissingPageShortensThePrefix) {
   Transfer moved;
   for (uint32_t n_tokens : {3 * kPage, 4 * kPage}) {
     const Bytes blob = random_blob(layout(true), n_tokens, 7);
-    ASSERT_TRUE(cache->store(tokens(n_tokens), blob, moved).has_value());
+    ASSERT_TRUE(cache->store(tokens(n_tokens), blob, transport::Ack::ram, moved).has_value());
   }
   const std::vector<uint32_t> all = tokens(4 * kPage);
   EXPECT_EQ(*cache->lookup(all, 0), 4 * kPage);
@@ -192,16 +199,21 @@ TEST_P(LlamaCacheTest, PageThatReadersRefuseCostsOnlyWhatIsBehindIt) {
   auto cache = open(true);
   Transfer moved;
   const Bytes first = random_blob(layout(true), kPage, 9);
-  ASSERT_TRUE(cache->store(tokens(kPage), first, moved).has_value());
+  ASSERT_TRUE(cache->store(tokens(kPage), first, transport::Ack::ram, moved).has_value());
   // Whole and under the right key, but at another position: the daemon cannot tell.
   Space& space = cache->space(0);
   const std::vector<Hash32> keys = space.keys(tokens(2 * kPage));
   const Bytes tensors(space.page_bytes());
   auto load = [&](uint32_t) -> Result<ByteSpan> { return ByteSpan(tensors); };
-  ASSERT_TRUE(
-      space.put({.keys = {&keys[1], 1}, .first_page = 5}, {&keys[0], 1}, load, moved).has_value());
+  ASSERT_TRUE(space
+                  .put({.keys = {&keys[1], 1}, .first_page = 5},
+                       {&keys[0], 1},
+                       load,
+                       transport::Ack::ram,
+                       moved)
+                  .has_value());
   const Bytes both = random_blob(layout(true), 2 * kPage, 9);
-  ASSERT_TRUE(cache->store(tokens(2 * kPage), both, moved).has_value());
+  ASSERT_TRUE(cache->store(tokens(2 * kPage), both, transport::Ack::ram, moved).has_value());
   ASSERT_EQ(*cache->lookup(tokens(2 * kPage), 0), 2 * kPage);
   Bytes out(cache->blob_bytes(2 * kPage));
   Transfer loaded;
@@ -216,7 +228,7 @@ TEST_P(LlamaCacheTest, ExplicitKeysRestoreWhatTheyNameOrNothing) {
   auto cache = open(true);
   const Bytes blob = random_blob(layout(true), n_tokens, 8);
   Transfer moved;
-  ASSERT_TRUE(cache->store(tokens(n_tokens), blob, moved).has_value());
+  ASSERT_TRUE(cache->store(tokens(n_tokens), blob, transport::Ack::ram, moved).has_value());
   std::vector<Hash32> keys = cache->keys(tokens(n_tokens));
   Bytes out(blob.size());
   EXPECT_EQ(*cache->load_keys(keys, 0, out, moved), n_tokens);

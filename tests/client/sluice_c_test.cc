@@ -55,9 +55,16 @@ TEST_F(AbiTest, PagesComeBackAsTheyWerePut) {
   for (size_t i = 0; i < tensors.size(); ++i) {
     tensors[i] = static_cast<uint8_t>(i * 37);
   }
-  ASSERT_EQ(
-      sluice_space_put(space_, keys.data(), 2, 0, nullptr, tensors.data(), tensors.size(), &moved_),
-      SLUICE_OK)
+  ASSERT_EQ(sluice_space_put(space_,
+                             keys.data(),
+                             2,
+                             0,
+                             nullptr,
+                             tensors.data(),
+                             tensors.size(),
+                             SLUICE_ACK_RAM,
+                             &moved_),
+            SLUICE_OK)
       << sluice_last_error();
   EXPECT_EQ(moved_.pages, 2u);
   EXPECT_EQ(moved_.tokens, 64u);
@@ -82,7 +89,8 @@ TEST_F(AbiTest, BuffersThatAreTooSmallAreRefusedBeforeAnythingMoves) {
             SLUICE_OUTPUT_TOO_SMALL);
   EXPECT_EQ(n_keys, 2u);
   std::vector<uint8_t> tensors(1);
-  EXPECT_EQ(sluice_space_put(space_, keys.data(), 2, 0, nullptr, tensors.data(), 1, &moved_),
+  EXPECT_EQ(sluice_space_put(
+                space_, keys.data(), 2, 0, nullptr, tensors.data(), 1, SLUICE_ACK_RAM, &moved_),
             SLUICE_INVALID_ARGUMENT);
   EXPECT_EQ(sluice_space_get(space_, keys.data(), 2, 0, 0, tensors.data(), 1, &moved_),
             SLUICE_OUTPUT_TOO_SMALL);
@@ -90,8 +98,24 @@ TEST_F(AbiTest, BuffersThatAreTooSmallAreRefusedBeforeAnythingMoves) {
   EXPECT_EQ(sluice_space_get(space_, keys.data(), SIZE_MAX / 2, 0, 0, tensors.data(), 1, &moved_),
             SLUICE_INVALID_ARGUMENT);
   EXPECT_EQ(
-      sluice_space_put(space_, keys.data(), 2, UINT32_MAX, nullptr, tensors.data(), 1, &moved_),
+      sluice_space_put(
+          space_, keys.data(), 2, UINT32_MAX, nullptr, tensors.data(), 1, SLUICE_ACK_RAM, &moved_),
       SLUICE_INVALID_ARGUMENT);
+}
+
+TEST_F(AbiTest, AcksAreThoseOfTheHeaderAndTheDaemon) {
+  std::vector<uint32_t> tokens(32, 5);
+  std::vector<uint8_t> key(SLUICE_KEY_BYTES);
+  size_t n_keys = 0;
+  ASSERT_EQ(sluice_space_keys(space_, tokens.data(), 32, key.data(), 1, &n_keys), SLUICE_OK);
+  std::vector<uint8_t> page(sluice_space_page_bytes(space_));
+  auto put = [&](uint32_t ack) {
+    return sluice_space_put(
+        space_, key.data(), 1, 0, nullptr, page.data(), page.size(), ack, &moved_);
+  };
+  EXPECT_EQ(put(7), SLUICE_INVALID_ARGUMENT);
+  EXPECT_EQ(put(SLUICE_ACK_DISK), SLUICE_UNSUPPORTED);  // this daemon has no disk tier
+  EXPECT_EQ(put(SLUICE_ACK_RAM), SLUICE_OK);
 }
 
 TEST_F(AbiTest, NullArgumentsAreNamed) {
@@ -113,7 +137,8 @@ TEST_F(AbiTest, NullArgumentsAreNamed) {
   EXPECT_EQ(sluice_space_lookup(nullptr, &byte, 1, 0, &number), SLUICE_INVALID_ARGUMENT);
   EXPECT_EQ(sluice_llama_open(client_, nullptr, &options, &llama), SLUICE_INVALID_ARGUMENT);
   EXPECT_EQ(sluice_llama_lookup(nullptr, &number, 1, 0, &number), SLUICE_INVALID_ARGUMENT);
-  EXPECT_EQ(sluice_llama_store(nullptr, &number, 1, &byte, 1, &moved_), SLUICE_INVALID_ARGUMENT);
+  EXPECT_EQ(sluice_llama_store(nullptr, &number, 1, &byte, 1, SLUICE_ACK_RAM, &moved_),
+            SLUICE_INVALID_ARGUMENT);
   EXPECT_EQ(sluice_llama_load(nullptr, &number, 1, 0, &byte, 1, &size, &moved_),
             SLUICE_INVALID_ARGUMENT);
   EXPECT_EQ(sluice_llama_load_keys(nullptr, &byte, 1, 0, &byte, 1, &size, &moved_),

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <functional>
 #include <optional>
@@ -92,7 +93,8 @@ class SpaceTest : public ::testing::Test {
     auto load = [&](uint32_t page) -> Result<ByteSpan> {
       return ByteSpan(bytes).subspan(page * space.page_bytes(), space.page_bytes());
     };
-    Status done = space.put({.keys = keys, .first_page = 0}, anchors, load, moved);
+    Status done =
+        space.put({.keys = keys, .first_page = 0}, anchors, load, transport::Ack::ram, moved);
     EXPECT_TRUE(done.has_value()) << done.error().to_string();
     return bytes;
   }
@@ -206,6 +208,17 @@ class Liar final : public transport::SessionHandler {
     if (std::holds_alternative<transport::PutBeginEvent>(event)) {
       std::this_thread::sleep_for(std::chrono::milliseconds(put_pause_ms));
     }
+    if (get != nullptr && is_reversed) {
+      const size_t wanted = get->get->pages.size();
+      held_.push_back(std::move(event));
+      if (held_.size() == wanted) {
+        std::for_each(held_.rbegin(), held_.rend(), [&](transport::Event& page) {
+          honest_.on_event(session, std::move(page));
+        });
+        held_.clear();
+      }
+      return;
+    }
     if (get == nullptr) {
       honest_.on_event(session, std::move(event));
     } else if (answer) {
@@ -217,8 +230,11 @@ class Liar final : public transport::SessionHandler {
   std::function<transport::PageAnswer(const transport::GetPageRequest&)> answer;
   int damage_reports = 0;
   int put_pause_ms = 0;
+  bool is_reversed = false;  // answers a GET's pages last to first, as the service does
 
  private:
+  std::vector<transport::Event> held_;
+
   daemon::Service& honest_;
 };
 
@@ -302,6 +318,21 @@ TEST_F(LyingDaemonTest, PageOfWorseQualityThanAskedForIsReported) {
   expect_refused();
 }
 
+TEST_F(LyingDaemonTest, PagesThatComeInAnotherOrderAreTakenAsTheyCome) {
+  liar_.is_reversed = true;
+  Pages out(space_->page_bytes());
+  Transfer got;
+  EXPECT_EQ(*space_->get({.keys = keys_, .first_page = 0}, 0, out, got), 2u);
+  EXPECT_EQ(got.pages, 2u);
+  EXPECT_TRUE(std::equal(out.bytes.begin(),
+                         out.bytes.begin() + static_cast<ptrdiff_t>(2 * space_->page_bytes()),
+                         random_bytes(2 * space_->page_bytes(), 5).begin()));
+  // The second comes, the first is missing: nothing can be restored, nothing is reported.
+  std::vector<Hash32> keys = {space_->keys(tokens(5 * kTokens)).back(), keys_[1]};
+  EXPECT_EQ(*space_->get({.keys = keys, .first_page = 0}, 0, out, got), 0u);
+  EXPECT_EQ(got.pages_damaged, 0u);
+}
+
 TEST_F(LyingDaemonTest, SilentDaemonCostsOneDeadline) {
   liar_.answer = nullptr;
   SteadyClock clock;
@@ -337,7 +368,8 @@ TEST_F(LyingDaemonTest, AStutteringDaemonCostsOneDeadlineHoweverManyPagesAreMove
   auto load = [&](uint32_t) -> Result<ByteSpan> { return ByteSpan(bytes); };
   Transfer moved;
   const uint64_t start = clock.now_ns();
-  Status done = space_->put({.keys = keys, .first_page = 0}, anchors, load, moved);
+  Status done =
+      space_->put({.keys = keys, .first_page = 0}, anchors, load, transport::Ack::ram, moved);
   ASSERT_TRUE(done.has_error());
   EXPECT_EQ(done.error().code, Errc::timed_out);
   EXPECT_GT(moved.pages, 0u);
