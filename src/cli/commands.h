@@ -1,35 +1,60 @@
 // The commands of `sluice`, one function each. They print to standard output: text for people, or
-// one JSON document where `json` is set. Exit codes: 0 done, 1 the answer is no (damaged, missing),
-// 2 an error, whose sentence goes to standard error (sluice_main.cc).
+// one JSON document. They return the exit code; an error becomes one too (exit_code.h).
+// docs/cli.md lists the keys of the documents.
 #pragma once
 
 #include <string>
 #include <vector>
 
 #include "src/base/result.h"
+#include "src/cli/output.h"
 #include "src/cli/sequence.h"
 
 namespace sluice::cli {
 
 // Is a daemon there, which version, how fast does it answer.
-Result<int> ping(const DaemonOptions& options, bool json);
+Result<int> ping(const DaemonOptions& options, const OutputOptions& output);
 
 // The daemon's counters.
-Result<int> stat(const DaemonOptions& options, bool json);
+Result<int> stat(const DaemonOptions& options, const OutputOptions& output);
 
 // How many tokens of a sequence the daemon can serve, and why none where it can serve none.
-Result<int> lookup(const SequenceOptions& options, bool json);
+Result<int> lookup(const SequenceOptions& options, const OutputOptions& output);
+
+// For each KV group of a sequence what is there, and where nothing is, the field that differs from
+// the nearest space.
+Result<int> explain_miss(const SequenceOptions& options, const OutputOptions& output);
 
 // Headers of pages: of a sequence in the daemon, or of page files. save: folder to write the pages
 // of a sequence to; "" for none.
 Result<int> inspect(const SequenceOptions& options,
                     const std::vector<std::string>& files,
                     const std::string& save,
-                    bool json);
+                    const OutputOptions& output);
 
-// Fetches, checks and decodes the pages of a sequence, or page files; 1 if any is damaged.
+// Fetches, checks and decodes the pages of a sequence, or page files.
 Result<int> verify(const SequenceOptions& options,
                    const std::vector<std::string>& files,
-                   bool json);
+                   const OutputOptions& output);
+
+// Saves pages as KEY.page in a folder, each once it is found whole, and the descriptors of their
+// spaces as SPACE.descriptor. keys: of the descriptor's space; none: the sequence's.
+Result<int> get(const SequenceOptions& options,
+                const std::vector<std::string>& keys,
+                const std::string& folder,
+                const OutputOptions& output);
+
+// Puts page files, or folders of them, into the daemon, each once it is found whole. anchor: the
+// page that they are evicted with, hex; "" for the page before it in the sequence, or none.
+Result<int> put(const SequenceOptions& options,
+                const std::vector<std::string>& files,
+                const std::string& anchor,
+                const OutputOptions& output);
+
+// Takes pages out of the daemon. dry_run: says how many are there and leaves them.
+Result<int> remove_pages(const SequenceOptions& options,
+                         const std::vector<std::string>& keys,
+                         bool dry_run,
+                         const OutputOptions& output);
 
 }  // namespace sluice::cli

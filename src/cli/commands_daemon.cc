@@ -4,8 +4,6 @@
 #include <algorithm>
 #include <array>
 
-#include <nlohmann/json.hpp>
-
 #include "src/base/clock.h"
 #include "src/base/version.h"
 #include "src/cli/commands.h"
@@ -15,13 +13,9 @@ namespace {
 
 constexpr int kPings = 5;
 
-Result<std::unique_ptr<client::Client>> open_client(const DaemonOptions& options) {
-  return client::Client::open({.address = options.socket, .deadline_ms = options.deadline_ms});
-}
-
 }  // namespace
 
-Result<int> ping(const DaemonOptions& options, bool json) {
+Result<int> ping(const DaemonOptions& options, const OutputOptions& output) {
   SteadyClock clock;
   SLUICE_TRY(auto client, open_client(options));
   std::array<uint64_t, kPings> took_ns{};
@@ -34,41 +28,39 @@ Result<int> ping(const DaemonOptions& options, bool json) {
   std::sort(took_ns.begin(), took_ns.end());
   const double median_us = static_cast<double>(took_ns[kPings / 2]) / 1e3;
   const std::string& daemon = client->daemon_software();
-  if (json) {
-    nlohmann::json out = {{"daemon", daemon}, {"client", kVersion}, {"round_trip_us", median_us}};
-    fmt::print("{}\n", out.dump());
+  if (output.json) {
+    print_document({{"daemon", daemon}, {"client", kVersion}, {"round_trip_us", median_us}});
   } else {
     fmt::print("{} answers in {:.0f} us (median of {})\n", daemon, median_us, kPings);
   }
   return 0;
 }
 
-Result<int> stat(const DaemonOptions& options, bool json) {
+Result<int> stat(const DaemonOptions& options, const OutputOptions& output) {
   SLUICE_TRY(auto client, open_client(options));
   SLUICE_TRY(auto* requester, client->requester());
   SLUICE_TRY(auto reply, requester->stats(client->call_options()));
   nlohmann::json out = nlohmann::json::object();
   for (const auto& stat : reply.stats) {
-    if (json) {
+    if (output.json) {
       out[stat.name] = stat.value;
     } else {
       fmt::print("{:<22} {}\n", stat.name, stat.value);
     }
   }
-  if (json) {
-    fmt::print("{}\n", out.dump());
+  if (output.json) {
+    print_document(out);
   }
   return 0;
 }
 
-Result<int> lookup(const SequenceOptions& options, bool json) {
-  SLUICE_TRY(Sequence sequence, open_sequence(options));
+Result<int> lookup(const SequenceOptions& options, const OutputOptions& output) {
+  SLUICE_TRY(Sequence sequence, open_sequence(options, output));
   SLUICE_TRY(uint32_t n_tokens, sequence.cache->lookup(sequence.tokens, 0));
   const std::string& reason = sequence.client->miss_reason;
-  if (json) {
-    nlohmann::json out = {
-        {"tokens", sequence.tokens.size()}, {"tokens_there", n_tokens}, {"miss_reason", reason}};
-    fmt::print("{}\n", out.dump());
+  if (output.json) {
+    print_document(
+        {{"tokens", sequence.tokens.size()}, {"tokens_there", n_tokens}, {"miss_reason", reason}});
   } else {
     fmt::print("{} of {} tokens are there\n", n_tokens, sequence.tokens.size());
     if (!reason.empty()) {

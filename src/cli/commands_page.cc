@@ -1,44 +1,40 @@
 // inspect, verify: what pages say of themselves, and whether they are whole.
 #include <fmt/core.h>
 
-#include <cerrno>
-#include <cstring>
-#include <fstream>
 #include <functional>
 
-#include <nlohmann/json.hpp>
-
 #include "codec/codec.h"
+#include "src/base/limits.h"
 #include "src/cli/commands.h"
+#include "src/cli/page_file.h"
+#include "src/cli/page_set.h"
+#include "src/cli/progress.h"
 
 namespace sluice::cli {
 namespace {
 
-// Calls `visit(name, bytes)` for each page file, or for each page of the sequence that the daemon
-// serves, from the first on.
+// Calls `visit(name, bytes)` for each page file, or for each page of the set that the daemon has.
 Status for_each_page(const SequenceOptions& options,
                      const std::vector<std::string>& files,
+                     const std::string& label,
+                     const OutputOptions& output,
                      const std::function<Status(const std::string&, ByteSpan)>& visit) {
-  for (const std::string& path : files) {
-    SLUICE_TRY(std::string bytes, read_file(path));
-    SLUICE_CHECK(visit(path, as_bytes(bytes)));
-  }
-  if (!files.empty()) {
-    return {};
-  }
-  SLUICE_TRY(Sequence sequence, open_sequence(options));
-  for (size_t g = 0; g < sequence.cache->groups(); ++g) {
-    client::Space& space = sequence.cache->space(g);
-    const std::vector<Hash32> keys = space.keys(sequence.tokens);
-    SLUICE_TRY(uint32_t n_pages, space.lookup(keys, 0));
-    for (uint32_t page = 0; page < n_pages; ++page) {
-      // What the daemon refuses to serve is shown like what is found damaged here.
-      Result<Bytes> bytes = space.get_encoded(keys[page], 0);
-      if (bytes.has_error() && bytes.error().code != Errc::damaged) {
-        return std::move(bytes).error();
+  if (files.empty()) {
+    SLUICE_TRY(PageSet set, open_pages(options, {}, output));
+    return fetch_pages(set, label, output, [&](FetchedPage& page) -> Status {
+      if (page.bytes.has_error() && page.bytes.error().code == Errc::not_found) {
+        return {};
       }
-      SLUICE_CHECK(visit(to_hex(keys[page]), bytes.has_value() ? *bytes : Bytes()));
-    }
+      // What the daemon refuses to serve is shown like what is found damaged here.
+      return visit(to_hex(page.key), page.bytes.has_value() ? *page.bytes : Bytes());
+    });
+  }
+  SLUICE_TRY(std::vector<std::string> paths, page_files(files));
+  Progress bar(output, label, ProgressUnit::pages, paths.size());
+  for (const std::string& path : paths) {
+    SLUICE_TRY(std::string bytes, read_file(path, kPageBytesMax + 1));
+    SLUICE_CHECK(visit(path, as_bytes(bytes)));
+    bar.add_page(bytes.size());
   }
   return {};
 }
@@ -102,16 +98,6 @@ void print(const std::string& name, const codec::PageHeader& header) {
   }
 }
 
-Status write_page(const std::string& path, ByteSpan bytes) {
-  std::ofstream file(path, std::ios::binary);
-  file.write(reinterpret_cast<const char*>(bytes.data()),
-             static_cast<std::streamsize>(bytes.size()));
-  if (!file.flush()) {
-    return SLUICE_ERR(Errc::io_error, "cannot write {}: {}", path, std::strerror(errno));
-  }
-  return {};
-}
-
 // All that can be wrong with a page is found by decoding it.
 Status check(ByteSpan bytes, codec::Workspace& workspace, Bytes& tensors) {
   SLUICE_TRY(codec::PageHeader header, codec::verify_page(bytes));
@@ -124,33 +110,33 @@ Status check(ByteSpan bytes, codec::Workspace& workspace, Bytes& tensors) {
 Result<int> inspect(const SequenceOptions& options,
                     const std::vector<std::string>& files,
                     const std::string& save,
-                    bool json) {
+                    const OutputOptions& output) {
   if (!save.empty() && !files.empty()) {
     return SLUICE_ERR(Errc::invalid_argument, "--save writes a sequence's pages, not page files");
   }
+  if (!save.empty()) {
+    SLUICE_CHECK(make_folder(save));
+  }
   nlohmann::json pages = nlohmann::json::array();
   auto visit = [&](const std::string& name, ByteSpan bytes) -> Status {
-    Result<codec::PageHeader> header = codec::parse_page_header(bytes);
-    if (header.has_error()) {
-      return SLUICE_ERR(header.error().code, "{}: {}", name, header.error().text);
-    }
-    if (json) {
-      pages.push_back(describe(*header));
+    SLUICE_TRY(codec::PageHeader header, read_header(name, bytes));
+    if (output.json) {
+      pages.push_back(describe(header));
     } else {
-      print(name, *header);
+      print(name, header);
     }
-    return save.empty() ? Status() : write_page(fmt::format("{}/{}.page", save, name), bytes);
+    return save.empty() ? Status() : write_file(fmt::format("{}/{}.page", save, name), bytes);
   };
-  SLUICE_CHECK(for_each_page(options, files, visit));
-  if (json) {
-    fmt::print("{}\n", pages.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  SLUICE_CHECK(for_each_page(options, files, "inspect", output, visit));
+  if (output.json) {
+    print_document(pages);
   }
   return 0;
 }
 
 Result<int> verify(const SequenceOptions& options,
                    const std::vector<std::string>& files,
-                   bool json) {
+                   const OutputOptions& output) {
   codec::Workspace workspace;
   Bytes tensors;
   size_t whole = 0;
@@ -159,23 +145,22 @@ Result<int> verify(const SequenceOptions& options,
     Status checked = check(bytes, workspace, tensors);
     if (checked.has_value()) {
       ++whole;
-      return {};
-    }
-    damaged.push_back({{"page", name}, {"error", checked.error().text}});
-    if (!json) {
-      fmt::print("{}: {}\n", name, checked.error().text);
+    } else {
+      damaged.push_back(page_problem(name, checked.error().text));
     }
     return {};
   };
-  SLUICE_CHECK(for_each_page(options, files, visit));
-  if (json) {
-    fmt::print("{}\n",
-               nlohmann::json({{"whole", whole}, {"damaged", damaged}})
-                   .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  SLUICE_CHECK(for_each_page(options, files, "verify", output, visit));
+  if (output.json) {
+    print_document({{"whole", whole}, {"damaged", damaged}});
   } else {
+    for (const auto& page : damaged) {
+      fmt::print("{}: {}\n", page["page"].get<std::string>(), page["error"].get<std::string>());
+    }
     fmt::print("{} pages whole, {} damaged\n", whole, damaged.size());
   }
-  return damaged.empty() ? 0 : 1;
+  // Nothing to check is no good answer either.
+  return whole != 0 && damaged.empty() ? 0 : 1;
 }
 
 }  // namespace sluice::cli

@@ -1,19 +1,11 @@
 #include "src/cli/sequence.h"
 
-#include <cerrno>
 #include <charconv>
-#include <cstring>
-#include <filesystem>
-#include <fstream>
-#include <iostream>
-#include <iterator>
-#include <limits>
 #include <utility>
 
-#include <CLI/Config.hpp>
-#include <CLI/Formatter.hpp>
-#include <CLI/Option.hpp>
-#include <CLI/Validators.hpp>
+#include "src/cli/page_file.h"
+#include "src/cli/progress.h"
+#include "src/model/digest.h"
 
 namespace sluice::cli {
 namespace {
@@ -29,46 +21,51 @@ Result<uint32_t> ggml_type(const std::string& name) {
   if (name == "bf16") {
     return 30u;
   }
-  return SLUICE_ERR(Errc::bad_value, "--kv-type {} is none of f32, f16, bf16", name);
+  return SLUICE_ERR(Errc::invalid_argument, "--kv-type {} is none of f32, f16, bf16", name);
 }
 
 bool is_separator(char c) {
   return c == ' ' || c == '\n' || c == '\r' || c == '\t' || c == ',' || c == '[' || c == ']';
 }
 
+// The digest of a large model takes seconds where no process has made it before.
+Result<Hash32> digest_with_bar(const std::string& path, const OutputOptions& output) {
+  Progress bar(output, "digest", ProgressUnit::bytes, 0);
+  DigestOptions options;
+  options.cache_folder = digest_cache_folder();
+  options.progress = [&bar](uint64_t done_bytes, uint64_t total_bytes) {
+    bar.set_total(total_bytes);
+    bar.set(done_bytes, done_bytes);
+  };
+  return model_digest(path, options);
+}
+
+Result<client::LlamaCacheOptions> cache_options(const SequenceOptions& options) {
+  client::LlamaCacheOptions out;
+  SLUICE_TRY(out.llama.k_ggml_type, ggml_type(options.kv_type));
+  out.llama.v_ggml_type = out.llama.k_ggml_type;
+  out.llama.page_tokens = options.page_tokens;
+  out.n_ctx = options.n_ctx;
+  Result<Bytes> salt = from_hex(options.salt);
+  if (salt.has_error()) {
+    return SLUICE_ERR(Errc::invalid_argument, "--salt {}: {}", options.salt, salt.error().text);
+  }
+  out.salt = *std::move(salt);
+  return out;
+}
+
 }  // namespace
 
-void add_options(CLI::App& command, DaemonOptions& options) {
-  command.add_option("--socket", options.socket, "the daemon's unix socket");
-  command.add_option("--deadline-ms", options.deadline_ms, "longest wait for one request")
-      ->check(CLI::Range(1, 600'000));
-}
-
-void add_options(CLI::App& command, SequenceOptions& options) {
-  add_options(command, options.daemon);
-  command.add_option("--model", options.model, "GGUF file of the model");
-  command.add_option("--tokens", options.tokens, "file of token ids, - for standard input");
-  command.add_option("--kv-type", options.kv_type, "KV cache type of the context: f16, bf16, f32");
-  command.add_option("--n-ctx", options.n_ctx, "context size, for models with longrope");
-  command.add_option("--page-tokens", options.page_tokens, "tokens of one page");
-  command.add_option("--salt", options.salt, "user salt, hex");
-}
-
-Result<std::string> read_file(const std::string& path) {
-  std::string out;
-  if (path == "-") {
-    out.assign(std::istreambuf_iterator<char>(std::cin), {});
-    return out;
+Result<std::unique_ptr<client::Client>> open_client(const DaemonOptions& options) {
+  SLUICE_TRY(auto client,
+             client::Client::open({.address = options.socket, .deadline_ms = options.deadline_ms}));
+  Result<transport::Requester*> connected = client->requester();
+  if (connected.has_error() && connected.error().code == Errc::io_error) {
+    return SLUICE_ERR(
+        Errc::connection_lost, "{}; `sluice doctor` says what to do", connected.error().text);
   }
-  if (std::filesystem::is_directory(path)) {  // whose stream would throw
-    return SLUICE_ERR(Errc::io_error, "{} is a folder, expected a file", path);
-  }
-  std::ifstream file(path, std::ios::binary);
-  out.assign(std::istreambuf_iterator<char>(file), {});
-  if (!file) {
-    return SLUICE_ERR(Errc::io_error, "cannot read {}: {}", path, std::strerror(errno));
-  }
-  return out;
+  SLUICE_CHECK(connected);
+  return client;
 }
 
 Result<std::vector<uint32_t>> parse_tokens(std::string_view text) {
@@ -95,26 +92,27 @@ Result<std::vector<uint32_t>> parse_tokens(std::string_view text) {
   return out;
 }
 
-Result<Sequence> open_sequence(const SequenceOptions& options) {
-  if (options.model.empty() || options.tokens.empty()) {
-    return SLUICE_ERR(Errc::invalid_argument, "--model and --tokens are needed");
+Result<std::vector<uint32_t>> read_tokens(const std::string& path) {
+  SLUICE_TRY(std::string text, read_file(path));
+  Result<std::vector<uint32_t>> tokens = parse_tokens(text);
+  if (tokens.has_error()) {
+    return SLUICE_ERR(tokens.error().code, "{}: {}", path, tokens.error().text);
   }
+  return tokens;
+}
+
+Result<Sequence> open_sequence(const SequenceOptions& options, const OutputOptions& output) {
+  if (options.model.empty() || options.tokens.empty()) {
+    return SLUICE_ERR(Errc::invalid_argument,
+                      "--model and --tokens are needed: the GGUF file, and the file of token ids");
+  }
+  SLUICE_TRY(client::LlamaCacheOptions cache, cache_options(options));
   Sequence out;
-  SLUICE_TRY(std::string text, read_file(options.tokens));
-  SLUICE_TRY(out.tokens, parse_tokens(text));
-  SLUICE_TRY(out.model, client::ModelFile::open(options.model));
-  SLUICE_TRY(out.client,
-             client::Client::open(
-                 {.address = options.daemon.socket, .deadline_ms = options.daemon.deadline_ms}));
-  SLUICE_TRY(Hash32 digest, out.model->digest(std::numeric_limits<uint32_t>::max()));
-  client::LlamaCacheOptions cache;
-  SLUICE_TRY(cache.llama.k_ggml_type, ggml_type(options.kv_type));
-  cache.llama.v_ggml_type = cache.llama.k_ggml_type;
-  cache.llama.page_tokens = options.page_tokens;
-  cache.n_ctx = options.n_ctx;
-  SLUICE_TRY(cache.salt, from_hex(options.salt));
-  SLUICE_TRY(out.cache,
-             client::LlamaCache::open(*out.client, out.model->manifest(), digest, cache));
+  SLUICE_TRY(out.tokens, read_tokens(options.tokens));
+  SLUICE_TRY(out.manifest, read_manifest(options.model));
+  SLUICE_TRY(out.client, open_client(options.daemon));
+  SLUICE_TRY(Hash32 digest, digest_with_bar(options.model, output));
+  SLUICE_TRY(out.cache, client::LlamaCache::open(*out.client, out.manifest, digest, cache));
   return out;
 }
 

@@ -1,16 +1,16 @@
-// What most commands are about: a token sequence of a llama.cpp context, and the daemon to ask.
+// What most commands are about: the daemon to ask, and a token sequence of a model's context.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
-#include <CLI/App.hpp>
-
 #include "src/base/result.h"
+#include "src/cli/output.h"
 #include "src/client/llama_cache.h"
-#include "src/client/model_file.h"
+#include "src/model/manifest.h"
 
 namespace sluice::cli {
 
@@ -21,34 +21,35 @@ struct DaemonOptions {
 
 struct SequenceOptions {
   DaemonOptions daemon;
-  std::string model;   // GGUF
-  std::string tokens;  // file of token ids; "-": standard input
+  std::string model;       // GGUF
+  std::string descriptor;  // file of a space's descriptor, in place of a model
+  std::string tokens;      // file of token ids; "-": standard input
   std::string kv_type = "f16";
   uint32_t n_ctx = 0;
   uint32_t page_tokens = 64;
   std::string salt;  // hex
 };
 
-// Adds the options to a command.
-void add_options(CLI::App& command, DaemonOptions& options);
-void add_options(CLI::App& command, SequenceOptions& options);
-
 // An opened sequence; its parts are destroyed in the right order.
 struct Sequence {
   std::vector<uint32_t> tokens;
-  std::unique_ptr<client::ModelFile> model;
+  ModelManifest manifest;
   std::unique_ptr<client::Client> client;
   std::unique_ptr<client::LlamaCache> cache;
 };
 
-// Reads model and tokens, connects, opens the spaces; waits for the model's digest.
-// Errors: io_error, bad_value, as client::Client::open and client::LlamaCache::open.
-Result<Sequence> open_sequence(const SequenceOptions& options);
+// A live connection. Errors: connection_lost (whatever keeps this user from the daemon), timed_out,
+// draining, as client::Client::open.
+Result<std::unique_ptr<client::Client>> open_client(const DaemonOptions& options);
+
+// Reads model and tokens, connects, opens the spaces; makes the model's digest, with a bar.
+// Errors: invalid_argument, io_error, bad_value, as open_client and client::LlamaCache::open.
+Result<Sequence> open_sequence(const SequenceOptions& options, const OutputOptions& output);
 
 // Whole numbers between white space or commas. Errors: bad_value (names the offset).
 Result<std::vector<uint32_t>> parse_tokens(std::string_view text);
 
-// A file's bytes; "-" for standard input. Errors: io_error.
-Result<std::string> read_file(const std::string& path);
+// The tokens of a file. Errors: io_error, bad_value.
+Result<std::vector<uint32_t>> read_tokens(const std::string& path);
 
 }  // namespace sluice::cli

@@ -37,12 +37,19 @@ expect 2 "no such option; there are" "$sluiced" --config <(echo '[ram]
 size = "1GiB"') --check-config
 expect 0 "configuration is valid" "$sluiced" --check-config
 expect 2 "16MiB..16TiB" "$sluiced" --ram 1MiB
-expect 2 "$socket" "$sluice" ping --deadline-ms 200
+expect 3 "$socket" "$sluice" ping --deadline-ms 200
+expect 1 "Start sluiced" "$sluice" doctor
 
 start
 expect 0 "sluiced " "$sluice" ping
 expect 0 '"round_trip_us"' "$sluice" ping --json
 expect 0 "ram_capacity_bytes" "$sluice" stat
+expect 0 '"what_to_do"' "$sluice" doctor --json --disk "$run"
+expect 2 "--out is required" "$sluice" get
+expect 2 "kv-type" "$sluice" lookup --kv-type q4_0
+expect 2 "leave one out" "$sluice" rm --descriptor x --model y
+expect 2 "need their space" "$sluice" rm 00
+expect 0 "Exit codes:" "$sluice" --help
 expect 2 "--model and --tokens" "$sluice" lookup
 [ "$(stat -c %a "$socket")" = 660 ] || fail "socket mode is $(stat -c %a "$socket"), expected 660"
 expect 1 "another daemon" "$sluiced" --socket "$socket" --ram 64MiB
@@ -59,10 +66,15 @@ if cmp -s "$page" "$(dirname "$0")/../golden/codec/$(basename "$page")"; then
 fi
 expect 1 "1 damaged" "$sluice" verify "$page"
 echo none >"$run/none.page"
-expect 2 "page header" "$sluice" inspect "$run/none.page"
+expect 1 "page header" "$sluice" inspect "$run/none.page"
+expect 1 '"exit":1' "$sluice" --json inspect "$run/none.page"
 
 # What is no file, and a name that is no UTF-8, are answers like any other.
-expect 2 "is a folder" "$sluice" verify "$run"
+expect 1 "2 damaged" "$sluice" verify "$run"
+mkdir "$run/empty"
+expect 1 "without any *.page" "$sluice" verify "$run/empty"
+expect 4 "No such file" "$sluice" verify "$run/absent"
+expect 4 "No space left" bash -c '"$1" ping >/dev/full' _ "$sluice"
 odd=$run/$(printf 'bad\xff.page')
 echo none >"$odd"
 expect 1 '"damaged"' "$sluice" --json verify "$odd"

@@ -21,11 +21,11 @@ TEST(ParseTokens, NamesTheOffsetOfWhatIsNoToken) {
 }
 
 TEST(Sequence, NeedsModelAndTokens) {
-  EXPECT_EQ(open_sequence({}).error().code, Errc::invalid_argument);
+  EXPECT_EQ(open_sequence({}, {}).error().code, Errc::invalid_argument);
   SequenceOptions options;
   options.model = "/nonexistent/model.gguf";
   options.tokens = "/nonexistent/tokens";
-  EXPECT_EQ(open_sequence(options).error().code, Errc::io_error);
+  EXPECT_EQ(open_sequence(options, {}).error().code, Errc::io_error);
 }
 
 }  // namespace

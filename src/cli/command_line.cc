@@ -1,0 +1,174 @@
+#include "src/cli/command_line.h"
+
+#include <cstdio>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include "src/base/version.h"
+#include "src/cli/commands.h"
+#include "src/cli/doctor.h"
+#include "src/cli/exit_code.h"
+
+namespace sluice::cli {
+namespace {
+
+constexpr const char* kFooter =
+    "Exit codes: 0 good, 1 the answer is no (a miss, damage, a fault that doctor found),\n"
+    "2 wrong usage, 3 no daemon that answers, 4 any other failure.\n"
+    "Errors are one sentence on standard error; with --json one document {error, text, exit}.";
+
+// All that the options of the one command that runs fill in.
+struct CommandLine {
+  OutputOptions output;
+  DaemonOptions daemon;
+  SequenceOptions sequence;
+  DoctorOptions doctor;
+  std::vector<std::string> names;  // page files or keys
+  std::string folder;
+  std::string anchor;
+  bool dry_run = false;
+  std::function<Result<int>()> run;
+};
+
+void add_daemon_options(CLI::App& command, DaemonOptions& options) {
+  command.add_option("--socket", options.socket, "the daemon's unix socket");
+  command.add_option("--deadline-ms", options.deadline_ms, "longest wait for one request")
+      ->check(CLI::Range(1, 600'000))
+      ->capture_default_str();
+}
+
+void add_sequence_options(CLI::App& command, SequenceOptions& options) {
+  add_daemon_options(command, options.daemon);
+  command.add_option("--model", options.model, "GGUF file of the model");
+  command.add_option("--tokens", options.tokens, "file of token ids, - for standard input");
+  command.add_option("--kv-type", options.kv_type, "KV cache type of the context")
+      ->check(CLI::IsMember({"f16", "bf16", "f32"}))
+      ->capture_default_str();
+  command.add_option("--n-ctx", options.n_ctx, "context size, for models with longrope");
+  command.add_option("--page-tokens", options.page_tokens, "tokens of one page")
+      ->check(CLI::Range(32, 4096))
+      ->capture_default_str();
+  command.add_option("--salt", options.salt, "user salt, hex");
+}
+
+void add_space_options(CLI::App& command, SequenceOptions& options) {
+  add_sequence_options(command, options);
+  command.add_option(
+      "--descriptor", options.descriptor, "descriptor file of the space, in place of --model");
+}
+
+CLI::App& add(CLI::App& app,
+              CommandLine& line,
+              const char* name,
+              const char* text,
+              std::function<Result<int>()> run) {
+  CLI::App* command = app.add_subcommand(name, text);
+  command->callback([&line, run = std::move(run)] { line.run = run; });
+  return *command;
+}
+
+void add_daemon_commands(CLI::App& app, CommandLine& line) {
+  add_daemon_options(add(app,
+                         line,
+                         "ping",
+                         "is a daemon there, and how fast",
+                         [&line] { return ping(line.daemon, line.output); }),
+                     line.daemon);
+  add_daemon_options(add(app,
+                         line,
+                         "stat",
+                         "the daemon's counters",
+                         [&line] { return stat(line.daemon, line.output); }),
+                     line.daemon);
+  CLI::App& doctor_command =
+      add(app, line, "doctor", "what of this machine to repair or improve", [&line] {
+        return doctor(line.doctor, line.output);
+      });
+  add_daemon_options(doctor_command, line.doctor.daemon);
+  doctor_command.add_option("--disk", line.doctor.disk, "folder of a disk tier to look at");
+}
+
+void add_sequence_commands(CLI::App& app, CommandLine& line) {
+  add_sequence_options(add(app,
+                           line,
+                           "lookup",
+                           "how many tokens of a sequence are there",
+                           [&line] { return lookup(line.sequence, line.output); }),
+                       line.sequence);
+  add_sequence_options(add(app,
+                           line,
+                           "explain-miss",
+                           "what of a sequence is there, and why no more",
+                           [&line] { return explain_miss(line.sequence, line.output); }),
+                       line.sequence);
+}
+
+void add_page_commands(CLI::App& app, CommandLine& line) {
+  constexpr const char* kFiles = "page files or folders of them; none: the pages in the daemon";
+  CLI::App& inspect_command = add(app, line, "inspect", "headers of pages", [&line] {
+    return inspect(line.sequence, line.names, line.folder, line.output);
+  });
+  add_space_options(inspect_command, line.sequence);
+  inspect_command.add_option("files", line.names, kFiles);
+  inspect_command.add_option("--save", line.folder, "folder to write the pages to");
+  CLI::App& verify_command = add(app, line, "verify", "check and decode pages", [&line] {
+    return verify(line.sequence, line.names, line.output);
+  });
+  add_space_options(verify_command, line.sequence);
+  verify_command.add_option("files", line.names, kFiles);
+}
+
+void add_copy_commands(CLI::App& app, CommandLine& line) {
+  constexpr const char* kKeys = "page keys, hex, in the space of --descriptor";
+  CLI::App& get_command = add(app, line, "get", "save pages as KEY.page files", [&line] {
+    return get(line.sequence, line.names, line.folder, line.output);
+  });
+  add_space_options(get_command, line.sequence);
+  get_command.add_option("keys", line.names, kKeys);
+  get_command.add_option("--out", line.folder, "folder to save in")->required();
+  CLI::App& put_command = add(app, line, "put", "put page files back, checked first", [&line] {
+    return put(line.sequence, line.names, line.anchor, line.output);
+  });
+  add_space_options(put_command, line.sequence);
+  put_command.add_option("files", line.names, "page files or folders of them")->required();
+  put_command.add_option("--anchor",
+                         line.anchor,
+                         "key of the page that they are evicted with; default: the page "
+                         "before it in the sequence, none without a sequence");
+  CLI::App& rm_command = add(app, line, "rm", "remove pages from the daemon", [&line] {
+    return remove_pages(line.sequence, line.names, line.dry_run, line.output);
+  });
+  add_space_options(rm_command, line.sequence);
+  rm_command.add_option("keys", line.names, kKeys);
+  rm_command.add_flag("--dry-run", line.dry_run, "say how many are there and leave them");
+}
+
+}  // namespace
+
+int run_command_line(int argc, char** argv) {
+  CLI::App app("sluice: asks a running sluiced, moves and checks pages, examines the machine",
+               "sluice");
+  app.set_version_flag("--version", kVersion);
+  app.require_subcommand(1);
+  app.fallthrough();
+  app.footer(kFooter);
+  CommandLine line;
+  app.add_flag("--json", line.output.json, "print one JSON document");
+  app.add_flag("--quiet,-q", line.output.quiet, "no progress bars");
+  add_daemon_commands(app, line);
+  add_sequence_commands(app, line);
+  add_page_commands(app, line);
+  add_copy_commands(app, line);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& problem) {
+    return app.exit(problem) == 0 ? 0 : static_cast<int>(Exit::usage);
+  }
+  Result<int> done = line.run();
+  return finish_output(done.has_value() ? *done : report_error(done.error(), line.output.json));
+}
+
+}  // namespace sluice::cli

@@ -1,0 +1,140 @@
+// get, rm: pages out of the daemon, into files or away.
+#include <fmt/core.h>
+
+#include <algorithm>
+
+#include "src/base/limits.h"
+#include "src/base/units.h"
+#include "src/cli/commands.h"
+#include "src/cli/page_file.h"
+#include "src/cli/page_set.h"
+
+namespace sluice::cli {
+namespace {
+
+// What a `get` did.
+struct Saved {
+  size_t pages = 0;
+  uint64_t bytes = 0;
+  size_t missing = 0;
+  nlohmann::json damaged = nlohmann::json::array();
+};
+
+Status save_page(const PageSet& set, FetchedPage& page, const std::string& folder, Saved& out) {
+  const std::string name = to_hex(page.key);
+  if (page.bytes.has_error() && page.bytes.error().code == Errc::not_found) {
+    ++out.missing;
+    return {};
+  }
+  Status checked = page.bytes.has_error() ? Status(page.bytes.error()) : check_fetched(set, page);
+  if (checked.has_error()) {
+    out.damaged.push_back(page_problem(name, checked.error().text));
+    return {};
+  }
+  SLUICE_CHECK(write_file(fmt::format("{}/{}.page", folder, name), *page.bytes));
+  ++out.pages;
+  out.bytes += page.bytes->size();
+  return {};
+}
+
+void print_saved(const Saved& saved, const std::string& folder) {
+  for (const auto& page : saved.damaged) {
+    fmt::print("{}: {}\n", page["page"].get<std::string>(), page["error"].get<std::string>());
+  }
+  fmt::print("{} pages saved in {} ({}), {} missing, {} damaged\n",
+             saved.pages,
+             folder,
+             format_bytes(saved.bytes),
+             saved.missing,
+             saved.damaged.size());
+}
+
+// How many of the keys are there.
+Result<uint64_t> count_there(client::Space& space, std::span<const Hash32> keys) {
+  uint64_t there = 0;
+  for (const Hash32& key : keys) {
+    SLUICE_TRY(uint32_t found, space.lookup({&key, 1}, kKlUnknown));
+    there += found;
+  }
+  return there;
+}
+
+Result<uint64_t> erase_all(client::Space& space, std::span<const Hash32> keys) {
+  uint64_t deleted = 0;
+  for (size_t at = 0; at < keys.size(); at += kKeysMax) {
+    const size_t count = std::min<size_t>(kKeysMax, keys.size() - at);
+    SLUICE_TRY(uint32_t more, space.erase(keys.subspan(at, count)));
+    deleted += more;
+  }
+  return deleted;
+}
+
+Error nothing_named(std::string_view what) {
+  return SLUICE_ERR(Errc::invalid_argument,
+                    "{}; name a sequence with --model and --tokens, or pages with --descriptor and "
+                    "their keys or --tokens",
+                    what);
+}
+
+}  // namespace
+
+Result<int> get(const SequenceOptions& options,
+                const std::vector<std::string>& keys,
+                const std::string& folder,
+                const OutputOptions& output) {
+  SLUICE_TRY(PageSet set, open_pages(options, keys, output));
+  if (set.groups.front().keys.empty()) {
+    return nothing_named("no full page is named");
+  }
+  SLUICE_CHECK(make_folder(folder));
+  Saved saved;
+  SLUICE_CHECK(fetch_pages(
+      set, "get", output, [&](FetchedPage& page) { return save_page(set, page, folder, saved); }));
+  for (const PageGroup& group : set.groups) {
+    if (saved.pages != 0) {
+      const std::string space = to_hex(group.space->id());
+      SLUICE_CHECK(
+          write_file(fmt::format("{}/{}.descriptor", folder, space), group.space->descriptor()));
+    }
+  }
+  if (output.json) {
+    print_document({{"folder", folder},
+                    {"pages", saved.pages},
+                    {"bytes", saved.bytes},
+                    {"missing", saved.missing},
+                    {"damaged", saved.damaged}});
+  } else {
+    print_saved(saved, folder);
+  }
+  // Of a sequence the end may be missing; a page that was named may not.
+  const bool all = saved.pages != 0 && (keys.empty() || saved.missing == 0);
+  return all && saved.damaged.empty() ? 0 : 1;
+}
+
+Result<int> remove_pages(const SequenceOptions& options,
+                         const std::vector<std::string>& keys,
+                         bool dry_run,
+                         const OutputOptions& output) {
+  SLUICE_TRY(PageSet set, open_pages(options, keys, output));
+  if (set.groups.front().keys.empty()) {
+    return nothing_named("no full page is named");
+  }
+  uint64_t pages = 0;
+  for (const PageGroup& group : set.groups) {
+    SLUICE_TRY(
+        uint64_t more,
+        dry_run ? count_there(*group.space, group.keys) : erase_all(*group.space, group.keys));
+    pages += more;
+  }
+  if (output.json) {
+    print_document({{"named", set.pages()}, {"pages", pages}, {"dry_run", dry_run}});
+  } else {
+    fmt::print("{} of {} pages were there{}\n",
+               pages,
+               set.pages(),
+               dry_run ? "; nothing was removed" : " and are removed");
+  }
+  return pages > 0 ? 0 : 1;
+}
+
+}  // namespace sluice::cli

@@ -1,0 +1,246 @@
+// Kernel, io_uring, CPU, memory, limits, clock.
+#include <fmt/core.h>
+#include <linux/io_uring.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+#include <ctime>
+#include <fstream>
+#include <limits>
+
+#include "src/base/clock.h"
+#include "src/base/units.h"
+#include "src/cli/doctor.h"
+
+namespace sluice::cli {
+namespace {
+
+// Debian 12's is 6.1; older ones lack parts of io_uring and are tested by nobody here.
+constexpr int kKernelMajor = 5;
+constexpr int kKernelMinor = 15;
+constexpr uint64_t kMemoryMin = 1ull << 30;  // the default of ram.capacity
+constexpr uint64_t kLockedMin = 8ull << 20;
+constexpr uint64_t kFilesMin = 1024;  // 256 connections, segments of the log, room
+constexpr uint64_t kClockReadNsMax = 500;
+constexpr int kYearMin = 2024;
+
+// The first line of a file of the kernel's; "" where there is none.
+std::string first_line(const char* path) {
+  std::ifstream file(path);
+  std::string line;
+  std::getline(file, line);
+  return line;
+}
+
+// The number behind `key` in /proc/meminfo, in bytes.
+uint64_t memory_info(std::string_view key) {
+  std::ifstream file("/proc/meminfo");
+  std::string name;
+  uint64_t kib = 0;
+  while (file >> name >> kib) {
+    if (name == key) {
+      return kib << 10;
+    }
+    file.ignore(std::numeric_limits<std::streamsize>::max(), '\n');
+  }
+  return 0;
+}
+
+constexpr uint64_t kNoLimit = std::numeric_limits<uint64_t>::max();
+
+// The control group's limit, of either version; kNoLimit for none, which version 1 writes as the
+// largest number of whole pages.
+uint64_t memory_limit() {
+  for (const char* path :
+       {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}) {
+    const std::string text = first_line(path);
+    uint64_t bytes = 0;
+    auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), bytes);
+    if (problem == std::errc{} && end != text.data()) {
+      return bytes < kNoLimit / 4 ? bytes : kNoLimit;
+    }
+  }
+  return kNoLimit;
+}
+
+uint64_t soft_limit(__rlimit_resource_t resource) {
+  rlimit limit{};
+  return getrlimit(resource, &limit) == 0 ? limit.rlim_cur : 0;
+}
+
+std::string limit_text(uint64_t bytes) {
+  return bytes == RLIM_INFINITY ? "unlimited" : format_bytes(bytes);
+}
+
+}  // namespace
+
+Finding judge_kernel(const std::string& release) {
+  int major = 0;
+  int minor = 0;
+  const bool read = std::sscanf(release.c_str(), "%d.%d", &major, &minor) == 2;
+  Finding out{.name = "kernel",
+              .found = "Linux " + release,
+              .expected = fmt::format("Linux {}.{} or newer", kKernelMajor, kKernelMinor)};
+  if (!read || major < kKernelMajor || (major == kKernelMajor && minor < kKernelMinor)) {
+    out.status = Health::warn;
+    out.what_to_do = "Install a newer kernel: Sluice is tested on 6.1 and newer.";
+  }
+  return out;
+}
+
+Finding judge_io_uring(int error) {
+  Finding out{.name = "io_uring", .found = "works", .expected = "io_uring_setup works"};
+  if (error == 0) {
+    return out;
+  }
+  out.status = Health::warn;
+  out.found = fmt::format("io_uring_setup: {}", std::strerror(error));
+  if (error == EPERM || error == EACCES) {
+    out.found += "; blocked by seccomp or kernel.io_uring_disabled";
+    out.what_to_do =
+        "Allow io_uring in the container's seccomp profile and set kernel.io_uring_disabled to 0; "
+        "until then a pool of threads reads the disk with pread.";
+  } else if (error == ENOSYS) {
+    out.what_to_do =
+        "Use a kernel with io_uring, or allow it in the container's seccomp profile; until then a "
+        "pool of threads reads the disk with pread.";
+  } else {
+    out.what_to_do =
+        "Raise the limit of locked memory (ulimit -l) or free memory; until then a pool of threads "
+        "reads the disk with pread.";
+  }
+  return out;
+}
+
+Finding judge_cpu(bool avx2, bool avx512) {
+  // The codec of this version is scalar whatever the CPU has, so nothing is given up.
+  return {.name = "cpu",
+          .status = Health::ok,
+          .found = fmt::format("{}; the codec uses its scalar code",
+                               avx512 ? "AVX2 and AVX-512" : (avx2 ? "AVX2" : "no AVX2")),
+          .expected = "any 64-bit CPU"};
+}
+
+Finding judge_memory(uint64_t available_bytes,
+                     uint64_t limit_bytes,
+                     const std::string& huge_pages) {
+  const uint64_t usable = std::min(available_bytes, limit_bytes);
+  Finding out{.name = "memory",
+              .found = fmt::format("{} available", format_bytes(available_bytes)),
+              .expected = fmt::format("{}, the default of ram.capacity", format_bytes(kMemoryMin))};
+  if (limit_bytes != kNoLimit) {
+    out.found += fmt::format(", control group limited to {}", format_bytes(limit_bytes));
+  }
+  if (!huge_pages.empty()) {
+    out.found += "; transparent huge pages: " + huge_pages;
+  }
+  if (usable < kMemoryMin) {
+    out.status = Health::warn;
+    out.what_to_do = fmt::format("Start sluiced with --ram below {}, or give it more memory.",
+                                 format_bytes(usable));
+  }
+  return out;
+}
+
+Finding judge_locked_memory(uint64_t bytes) {
+  Finding out{.name = "locked_memory",
+              .found = limit_text(bytes),
+              .expected = fmt::format("{} or more, for io_uring", format_bytes(kLockedMin))};
+  if (bytes < kLockedMin) {
+    out.status = Health::warn;
+    out.what_to_do = "Set LimitMEMLOCK=infinity in the service, or ulimit -l unlimited.";
+  }
+  return out;
+}
+
+Finding judge_open_files(uint64_t files) {
+  Finding out{.name = "open_files",
+              .found = files == RLIM_INFINITY ? "unlimited" : std::to_string(files),
+              .expected = fmt::format("{} or more", kFilesMin)};
+  if (files < kFilesMin) {
+    out.status = Health::warn;
+    out.what_to_do = "Set LimitNOFILE=65536 in the service, or ulimit -n 65536.";
+  }
+  return out;
+}
+
+Finding judge_clock(const std::string& source, uint64_t read_ns, int year) {
+  Finding out{
+      .name = "clock",
+      .found = fmt::format(
+          "{}, {} ns a reading, year {}", source.empty() ? "unknown" : source, read_ns, year),
+      .expected =
+          fmt::format("readings below {} ns, a year from {} on", kClockReadNsMax, kYearMin)};
+  if (year < kYearMin) {
+    out.status = Health::fail;
+    out.what_to_do = "Set the clock (timedatectl set-ntp true): log and metrics carry its time.";
+  } else if (read_ns > kClockReadNsMax) {
+    out.status = Health::warn;
+    out.what_to_do =
+        "Boot with a clock source that needs no system call (tsc, kvm-clock): every request reads "
+        "the clock.";
+  }
+  return out;
+}
+
+void check_kernel(const DoctorOptions&, Findings& out) {
+  utsname name{};
+  uname(&name);
+  out.push_back(judge_kernel(name.release));
+}
+
+void check_io_uring(const DoctorOptions&, Findings& out) {
+  io_uring_params params{};
+  const long ring = syscall(__NR_io_uring_setup, 4, &params);
+  const int error = ring < 0 ? errno : 0;
+  if (ring >= 0) {
+    close(static_cast<int>(ring));
+  }
+  out.push_back(judge_io_uring(error));
+}
+
+void check_cpu(const DoctorOptions&, Findings& out) {
+#if defined(__x86_64__)
+  out.push_back(judge_cpu(
+      __builtin_cpu_supports("avx2") != 0,
+      __builtin_cpu_supports("avx512bw") != 0 && __builtin_cpu_supports("avx512vl") != 0));
+#else
+  out.push_back(judge_cpu(false, false));
+#endif
+}
+
+void check_memory(const DoctorOptions&, Findings& out) {
+  out.push_back(judge_memory(memory_info("MemAvailable:"),
+                             memory_limit(),
+                             first_line("/sys/kernel/mm/transparent_hugepage/enabled")));
+}
+
+void check_limits(const DoctorOptions&, Findings& out) {
+  out.push_back(judge_locked_memory(soft_limit(RLIMIT_MEMLOCK)));
+  out.push_back(judge_open_files(soft_limit(RLIMIT_NOFILE)));
+}
+
+void check_clock(const DoctorOptions&, Findings& out) {
+  constexpr uint64_t kReadings = 1000;
+  SteadyClock clock;
+  const uint64_t start = clock.now_ns();
+  uint64_t end = start;
+  for (uint64_t i = 0; i < kReadings; ++i) {
+    end = clock.now_ns();
+  }
+  const time_t now = time(nullptr);
+  tm parts{};
+  gmtime_r(&now, &parts);
+  out.push_back(
+      judge_clock(first_line("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
+                  (end - start) / kReadings,
+                  parts.tm_year + 1900));
+}
+
+}  // namespace sluice::cli

@@ -1,0 +1,137 @@
+#include "src/cli/page_file.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <istream>
+
+namespace sluice::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr size_t kReadBytes = size_t{1} << 16;
+
+// Reads to the end or to bytes_max; false where the stream failed.
+bool read_all(std::istream& in, size_t bytes_max, std::string& out) {
+  while (out.size() < bytes_max && in.good()) {
+    const size_t at = out.size();
+    const size_t step = std::min(kReadBytes, bytes_max - at);
+    out.resize(at + step);
+    in.read(out.data() + at, static_cast<std::streamsize>(step));
+    out.resize(at + static_cast<size_t>(in.gcount()));
+  }
+  return !in.bad() && (in.eof() || out.size() >= bytes_max);
+}
+
+Status write_all(int fd, ByteSpan bytes) {
+  size_t at = 0;
+  while (at < bytes.size()) {
+    const ssize_t put = ::write(fd, bytes.data() + at, bytes.size() - at);
+    if (put < 0 && errno != EINTR) {
+      return SLUICE_ERR(Errc::io_error, "{}", std::strerror(errno));
+    }
+    at += put > 0 ? static_cast<size_t>(put) : 0;
+  }
+  return {};
+}
+
+Error cannot_write(const std::string& path, std::string_view why) {
+  return SLUICE_ERR(
+      Errc::io_error, "cannot write {}: {}; name a folder with room that you may write", path, why);
+}
+
+}  // namespace
+
+Result<std::string> read_file(const std::string& path, size_t bytes_max) {
+  std::string out;
+  if (path == "-") {
+    if (!read_all(std::cin, bytes_max, out)) {
+      return SLUICE_ERR(Errc::io_error, "cannot read standard input: {}", std::strerror(errno));
+    }
+    return out;
+  }
+  std::error_code ignored;
+  if (fs::is_directory(path, ignored)) {  // whose stream would throw
+    return SLUICE_ERR(Errc::io_error, "{} is a folder, expected a file", path);
+  }
+  errno = 0;
+  std::ifstream file(path, std::ios::binary);
+  if (!file.is_open() || !read_all(file, bytes_max, out)) {
+    return SLUICE_ERR(Errc::io_error, "cannot read {}: {}", path, std::strerror(errno));
+  }
+  return out;
+}
+
+Status write_file(const std::string& path, ByteSpan bytes) {
+  const std::string fresh = path + ".tmp-" + std::to_string(::getpid());
+  const int fd = ::open(fresh.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+  if (fd < 0) {
+    return cannot_write(fresh, std::strerror(errno));
+  }
+  Status written = write_all(fd, bytes);
+  if (::close(fd) != 0 && written.has_value()) {
+    written = SLUICE_ERR(Errc::io_error, "{}", std::strerror(errno));
+  }
+  if (written.has_value() && ::rename(fresh.c_str(), path.c_str()) != 0) {
+    written = SLUICE_ERR(Errc::io_error, "{}", std::strerror(errno));
+  }
+  if (written.has_error()) {
+    ::unlink(fresh.c_str());
+    return cannot_write(path, written.error().text);
+  }
+  return {};
+}
+
+Status make_folder(const std::string& path) {
+  std::error_code problem;
+  fs::create_directories(path, problem);
+  if (problem || !fs::is_directory(path, problem)) {
+    return cannot_write(path, problem ? problem.message() : "it is no folder");
+  }
+  return {};
+}
+
+Result<std::vector<std::string>> page_files(const std::vector<std::string>& paths) {
+  std::vector<std::string> out;
+  for (const std::string& path : paths) {
+    std::error_code problem;
+    if (!fs::is_directory(path, problem)) {
+      out.push_back(path);
+      continue;
+    }
+    std::vector<std::string> found;
+    for (fs::directory_iterator it(path, problem), end; !problem && it != end;
+         it.increment(problem)) {
+      if (it->path().extension() == ".page") {
+        found.push_back(it->path().string());
+      }
+    }
+    if (problem) {
+      return SLUICE_ERR(Errc::io_error, "cannot list {}: {}", path, problem.message());
+    }
+    if (found.empty()) {
+      return SLUICE_ERR(
+          Errc::not_found, "{} is a folder without any *.page file; name page files", path);
+    }
+    std::sort(found.begin(), found.end());
+    out.insert(out.end(), found.begin(), found.end());
+  }
+  return out;
+}
+
+Result<codec::PageHeader> read_header(const std::string& name, ByteSpan bytes) {
+  Result<codec::PageHeader> header = codec::parse_page_header(bytes);
+  if (header.has_error()) {
+    return SLUICE_ERR(Errc::damaged, "{}: {}", name, header.error().text);
+  }
+  return header;
+}
+
+}  // namespace sluice::cli

@@ -1,0 +1,183 @@
+#include "src/cli/page_set.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "src/base/limits.h"
+#include "src/cli/page_file.h"
+#include "src/cli/progress.h"
+
+namespace sluice::cli {
+namespace {
+
+// Each key and the one before it.
+std::vector<Hash32> parents(const std::vector<Hash32>& keys) {
+  std::vector<Hash32> out(keys.size(), kRootKey);
+  std::copy(keys.begin(),
+            keys.empty() ? keys.end() : keys.end() - 1,
+            out.empty() ? out.end() : out.begin() + 1);
+  return out;
+}
+
+// A window's pages go with the full-attention page of their boundary, which group 0 is where there
+// is one.
+void add_groups_of_model(PageSet& set) {
+  client::LlamaCache& cache = *set.sequence.cache;
+  for (size_t g = 0; g < cache.groups(); ++g) {
+    PageGroup group;
+    group.space = &cache.space(g);
+    group.keys = group.space->keys(set.sequence.tokens);
+    const bool by_chain = g == 0 || set.sequence.manifest.groups[g].window == 0;
+    group.anchors = by_chain ? parents(group.keys) : set.groups.front().keys;
+    set.groups.push_back(std::move(group));
+  }
+}
+
+Status open_space_of_file(const SequenceOptions& options, PageSet& set) {
+  SLUICE_TRY(std::string bytes, read_file(options.descriptor, kDescriptorBytesMax + 1));
+  Result<Descriptor> parsed = parse_descriptor(as_bytes(bytes));
+  if (parsed.has_error()) {
+    return SLUICE_ERR(parsed.error().code,
+                      "{}: {}; expected the canonical bytes, as `sluice get` saves them",
+                      options.descriptor,
+                      parsed.error().text);
+  }
+  SLUICE_TRY(set.sequence.client, open_client(options.daemon));
+  SLUICE_TRY(set.space, client::Space::open(*set.sequence.client, as_bytes(bytes), 0));
+  return {};
+}
+
+Status check_options(const SequenceOptions& options, const std::vector<std::string>& keys) {
+  if (options.descriptor.empty() && !keys.empty()) {
+    return SLUICE_ERR(Errc::invalid_argument,
+                      "page keys need their space: name its file with --descriptor");
+  }
+  if (!options.descriptor.empty() && !options.model.empty()) {
+    return SLUICE_ERR(Errc::invalid_argument,
+                      "--model and --descriptor both name the space: leave one out");
+  }
+  if (!keys.empty() && !options.tokens.empty()) {
+    return SLUICE_ERR(Errc::invalid_argument,
+                      "page keys and --tokens both name the pages: leave one out");
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::vector<Hash32>> parse_keys(const std::vector<std::string>& texts) {
+  std::vector<Hash32> out;
+  for (const std::string& text : texts) {
+    Result<Bytes> bytes = from_hex(text);
+    Hash32 key{};
+    if (bytes.has_error() || bytes->size() != key.size()) {
+      return SLUICE_ERR(Errc::invalid_argument,
+                        "'{}' is no page key; expected {} hex digits",
+                        text,
+                        2 * key.size());
+    }
+    std::copy(bytes->begin(), bytes->end(), key.begin());
+    out.push_back(key);
+  }
+  return out;
+}
+
+size_t PageSet::pages() const {
+  size_t out = 0;
+  for (const PageGroup& group : groups) {
+    out += group.keys.size();
+  }
+  return out;
+}
+
+Result<PageSet> open_pages(const SequenceOptions& options,
+                           const std::vector<std::string>& keys,
+                           const OutputOptions& output) {
+  SLUICE_CHECK(check_options(options, keys));
+  SLUICE_TRY(std::vector<Hash32> parsed, parse_keys(keys));
+  PageSet out;
+  if (options.descriptor.empty()) {
+    SLUICE_TRY(out.sequence, open_sequence(options, output));
+    add_groups_of_model(out);
+    out.in_order = true;
+    return out;
+  }
+  if (!options.tokens.empty()) {
+    SLUICE_TRY(out.sequence.tokens, read_tokens(options.tokens));
+    out.in_order = true;
+  }
+  SLUICE_CHECK(open_space_of_file(options, out));
+  PageGroup group;
+  group.space = out.space.get();
+  group.keys = out.in_order ? group.space->keys(out.sequence.tokens) : std::move(parsed);
+  group.anchors =
+      out.in_order ? parents(group.keys) : std::vector<Hash32>(group.keys.size(), kRootKey);
+  out.groups.push_back(std::move(group));
+  return out;
+}
+
+std::map<Hash32, PagePlace> index_pages(const PageSet& set) {
+  std::map<Hash32, PagePlace> out;
+  for (const PageGroup& group : set.groups) {
+    for (size_t i = 0; i < group.keys.size(); ++i) {
+      out.emplace(group.keys[i], PagePlace{.group = &group, .index = i});
+    }
+  }
+  return out;
+}
+
+Status fetch_pages(PageSet& set,
+                   const std::string& label,
+                   const OutputOptions& output,
+                   const std::function<Status(FetchedPage&)>& visit) {
+  Progress bar(output, label, ProgressUnit::pages, set.pages());
+  for (const PageGroup& group : set.groups) {
+    for (size_t i = 0; i < group.keys.size(); ++i) {
+      codec::EncodingId named{};
+      Result<Bytes> bytes = group.space->get_encoded(group.keys[i], kKlUnknown, &named);
+      if (bytes.has_error() && bytes.error().code != Errc::damaged &&
+          bytes.error().code != Errc::not_found) {
+        return std::move(bytes).error();
+      }
+      const uint64_t size = bytes.has_value() ? bytes->size() : 0;
+      FetchedPage page{.place = {.group = &group, .index = i},
+                       .key = group.keys[i],
+                       .bytes = std::move(bytes),
+                       .encoding_id = named};
+      SLUICE_CHECK(visit(page));
+      bar.add_page(size);
+    }
+  }
+  return {};
+}
+
+Status check_fetched(const PageSet& set, const FetchedPage& page) {
+  SLUICE_ASSERT(page.bytes.has_value());
+  Result<codec::PageHeader> header = codec::verify_page(*page.bytes);
+  if (header.has_error()) {
+    return SLUICE_ERR(Errc::damaged, "{}", header.error().text);
+  }
+  const client::Space& space = *page.place.group->space;
+  if (header->page_key != page.key) {
+    return SLUICE_ERR(Errc::damaged, "its header names page {}", to_hex(header->page_key));
+  }
+  if (!(header->geometry == space.page_geometry())) {
+    return SLUICE_ERR(Errc::damaged, "its tensors do not have the shape of its space");
+  }
+  const uint64_t position = page.place.index * uint64_t{header->geometry.n_tokens};
+  if (set.in_order && header->first_position != position) {
+    return SLUICE_ERR(Errc::damaged,
+                      "its first token stands at position {}, expected {}",
+                      header->first_position,
+                      position);
+  }
+  const ByteSpan whole = *page.bytes;
+  if (codec::encoding_id(whole.first(header->header_bytes())) != page.encoding_id) {
+    return SLUICE_ERR(Errc::damaged,
+                      "the daemon names encoding {}, its header makes another",
+                      to_hex(page.encoding_id));
+  }
+  return {};
+}
+
+}  // namespace sluice::cli

@@ -1,0 +1,69 @@
+// The pages that a command is about: of a sequence, by keys, or both by a descriptor file.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "src/cli/sequence.h"
+
+namespace sluice::cli {
+
+// Keys of one space, and what each is evicted with.
+struct PageGroup {
+  client::Space* space = nullptr;
+  std::vector<Hash32> keys;
+  std::vector<Hash32> anchors;  // of keys[i]; kRootKey for none
+};
+
+// Opened spaces and the keys in them. The parts are destroyed in the right order.
+struct PageSet {
+  Sequence sequence;                     // of a model
+  std::unique_ptr<client::Space> space;  // of a descriptor file
+  std::vector<PageGroup> groups;
+  bool in_order = false;  // keys[i] is page i of a sequence
+
+  size_t pages() const;
+};
+
+// A place in a PageSet.
+struct PagePlace {
+  const PageGroup* group = nullptr;
+  size_t index = 0;
+};
+
+// keys: hex, in a descriptor's space; empty for the pages of the sequence.
+// Errors: invalid_argument (not enough said, or too much), as open_sequence and
+// client::Space::open.
+Result<PageSet> open_pages(const SequenceOptions& options,
+                           const std::vector<std::string>& keys,
+                           const OutputOptions& output);
+
+// Keys of their hex digits. Errors: invalid_argument (names the one that is none).
+Result<std::vector<Hash32>> parse_keys(const std::vector<std::string>& texts);
+
+// Where each key stands in the set, which must stay where it is.
+std::map<Hash32, PagePlace> index_pages(const PageSet& set);
+
+// One page of the set as the daemon answered.
+struct FetchedPage {
+  PagePlace place;
+  Hash32 key{};
+  Result<Bytes> bytes;              // or not_found, damaged
+  codec::EncodingId encoding_id{};  // what the daemon calls it
+};
+
+// Gets each page of the set, whatever its quality, and calls `visit`, with a bar.
+// Errors: as a request, and what `visit` answers.
+Status fetch_pages(PageSet& set,
+                   const std::string& label,
+                   const OutputOptions& output,
+                   const std::function<Status(FetchedPage&)>& visit);
+
+// Whether these bytes are the page that was asked for, whole: key, shape, position, encoding, every
+// section. Errors: damaged (the text says what differs; names section and offset).
+Status check_fetched(const PageSet& set, const FetchedPage& page);
+
+}  // namespace sluice::cli

@@ -1,0 +1,144 @@
+// What doctor says of machines that are not here, and of folders and sockets that are.
+#include "src/cli/doctor.h"
+
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <limits>
+#include <set>
+
+#include "src/base/version.h"
+
+namespace sluice::cli {
+namespace {
+
+constexpr uint64_t kNone = std::numeric_limits<uint64_t>::max();
+
+class DoctorTest : public ::testing::Test {
+ protected:
+  DoctorTest() {
+    std::string name = (std::filesystem::temp_directory_path() / "sluice-XXXXXX").string();
+    EXPECT_NE(mkdtemp(name.data()), nullptr);
+    folder_ = name;
+  }
+
+  ~DoctorTest() override { std::filesystem::remove_all(folder_); }
+
+  std::filesystem::path folder_;
+};
+
+// A finding that is not ok says what to do, one that is says nothing.
+void expect_whole(const Finding& finding) {
+  EXPECT_FALSE(finding.name.empty());
+  EXPECT_FALSE(finding.found.empty()) << finding.name;
+  EXPECT_FALSE(finding.expected.empty()) << finding.name;
+  EXPECT_EQ(finding.status == Health::ok, finding.what_to_do.empty()) << finding.name;
+}
+
+TEST_F(DoctorTest, OldKernelsAreAWarning) {
+  EXPECT_EQ(judge_kernel("6.1.0-18-amd64").status, Health::ok);
+  EXPECT_EQ(judge_kernel("5.15.0").status, Health::ok);
+  EXPECT_EQ(judge_kernel("10.0.1").status, Health::ok);
+  for (const char* old : {"5.14.21-150500", "4.19.0-26-amd64", "strange"}) {
+    EXPECT_EQ(judge_kernel(old).status, Health::warn) << old;
+    expect_whole(judge_kernel(old));
+  }
+}
+
+TEST_F(DoctorTest, BlockedIoUringNamesThePoolThatStandsIn) {
+  EXPECT_EQ(judge_io_uring(0).status, Health::ok);
+  for (int error : {EPERM, EACCES, ENOSYS, ENOMEM}) {
+    Finding finding = judge_io_uring(error);
+    EXPECT_EQ(finding.status, Health::warn) << error;
+    EXPECT_NE(finding.what_to_do.find("pread"), std::string::npos) << finding.what_to_do;
+    expect_whole(finding);
+  }
+  EXPECT_NE(judge_io_uring(EPERM).found.find("seccomp"), std::string::npos);
+}
+
+TEST_F(DoctorTest, CpuNamesTheTargetThatTheCodecUses) {
+  EXPECT_NE(judge_cpu(true, false).found.find("AVX2; the codec uses its scalar"),
+            std::string::npos);
+  EXPECT_EQ(judge_cpu(false, false).status, Health::ok);
+}
+
+TEST_F(DoctorTest, TheSmallerOfMemoryAndControlGroupCounts) {
+  EXPECT_EQ(judge_memory(8ull << 30, kNone, "").status, Health::ok);
+  EXPECT_EQ(judge_memory(512ull << 20, kNone, "always [madvise] never").status, Health::warn);
+  Finding limited = judge_memory(8ull << 30, 256ull << 20, "");
+  EXPECT_EQ(limited.status, Health::warn);
+  EXPECT_NE(limited.what_to_do.find("256 MiB"), std::string::npos) << limited.what_to_do;
+}
+
+TEST_F(DoctorTest, LowLimitsAreWarnings) {
+  EXPECT_EQ(judge_locked_memory(kNone).status, Health::ok);
+  EXPECT_EQ(judge_locked_memory(64 << 10).status, Health::warn);
+  EXPECT_EQ(judge_open_files(kNone).status, Health::ok);
+  EXPECT_EQ(judge_open_files(256).status, Health::warn);
+}
+
+TEST_F(DoctorTest, AClockThatIsWrongFailsAndASlowOneIsAWarning) {
+  EXPECT_EQ(judge_clock("tsc", 25, 2026).status, Health::ok);
+  EXPECT_EQ(judge_clock("hpet", 1200, 2026).status, Health::warn);
+  EXPECT_EQ(judge_clock("tsc", 25, 1970).status, Health::fail);
+}
+
+TEST_F(DoctorTest, ADaemonOfAnotherVersionIsAWarning) {
+  EXPECT_EQ(judge_daemon_version(std::string("sluiced ") + kVersion).status, Health::ok);
+  EXPECT_EQ(judge_daemon_version("sluiced 99.0.0").status, Health::warn);
+}
+
+TEST_F(DoctorTest, EveryFindingHasItsParts) {
+  DoctorOptions options{.daemon = {.socket = folder_ / "none.sock"}, .disk = folder_};
+  Findings findings = examine(options);
+  std::set<std::string> names;
+  for (const Finding& finding : findings) {
+    expect_whole(finding);
+    EXPECT_TRUE(names.insert(finding.name).second) << finding.name << " is there twice";
+  }
+  EXPECT_EQ(names.count("daemon"), 0u) << "there is no socket to ask";
+}
+
+TEST_F(DoctorTest, SocketThatIsAFileOrThatNobodyServesFails) {
+  const std::string path = folder_ / "s.sock";
+  std::ofstream(path) << "no socket";
+  Findings findings;
+  check_socket({.daemon = {.socket = path}}, findings);
+  ASSERT_EQ(findings.size(), 1u);
+  EXPECT_NE(findings[0].found.find("is no socket"), std::string::npos);
+
+  std::filesystem::remove(path);
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::strncpy(address.sun_path, path.c_str(), sizeof address.sun_path - 1);
+  int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+  ASSERT_EQ(bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+  findings.clear();
+  check_socket({.daemon = {.socket = path, .deadline_ms = 200}}, findings);
+  close(fd);
+  ASSERT_EQ(findings.size(), 3u);
+  EXPECT_EQ(findings[2].name, "daemon");
+  EXPECT_EQ(findings[2].status, Health::fail);
+  expect_whole(findings[2]);
+}
+
+TEST_F(DoctorTest, AFolderThatIsNoneFails) {
+  for (const auto& path : {folder_ / "none", folder_ / "file"}) {
+    std::ofstream(folder_ / "file") << "x";
+    Findings findings;
+    check_disk({.disk = path}, findings);
+    ASSERT_EQ(findings.size(), 1u);
+    EXPECT_EQ(findings[0].status, Health::fail);
+    expect_whole(findings[0]);
+  }
+}
+
+}  // namespace
+}  // namespace sluice::cli
