@@ -14,6 +14,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "src/base/bytes.h"
@@ -146,6 +147,15 @@ class BlockDevice {
 class AlignedBuffer {
  public:
   AlignedBuffer() = default;
+
+  AlignedBuffer(AlignedBuffer&& other) noexcept
+      : memory_(std::move(other.memory_)), size_(std::exchange(other.size_, 0)) {}
+
+  AlignedBuffer& operator=(AlignedBuffer&& other) noexcept {
+    memory_ = std::move(other.memory_);
+    size_ = std::exchange(other.size_, 0);
+    return *this;
+  }
 
   // Room for `bytes`, rounded up to whole blocks.
   explicit AlignedBuffer(uint64_t bytes);

@@ -22,9 +22,10 @@ Status apply_cut(Record& record, const LogEntry& entry) {
 }
 
 Result<DiskPage> read_once(const ReadJob& job) {
-  auto memory = std::make_shared<AlignedBuffer>(job.memory_bytes());
-  SLUICE_CHECK(job.file->read(job.place.offset, memory->bytes()));
-  SLUICE_TRY(RecordHead head, parse_head(memory->bytes(), job.place));
+  auto memory = job.buffers->take(job.memory_bytes());
+  MutByteSpan extent = memory->bytes().first(job.memory_bytes());
+  SLUICE_CHECK(job.file->read(job.place.offset, extent));
+  SLUICE_TRY(RecordHead head, parse_head(extent, job.place));
   if (head.entry.type != EntryType::page || head.entry.sequence != job.entry.sequence ||
       head.entry.tenant != job.entry.tenant || head.entry.key != job.entry.key ||
       head.entry.encoding_id != job.entry.encoding_id ||
@@ -42,7 +43,7 @@ Result<DiskPage> read_once(const ReadJob& job) {
   if (job.is_cut) {
     SLUICE_CHECK(apply_cut(page.record, job.entry));
   }
-  page.bytes = ByteSpan(memory->bytes()).subspan(head.entry.head_bytes, job.entry.bytes);
+  page.bytes = ByteSpan(extent).subspan(head.entry.head_bytes, job.entry.bytes);
   SLUICE_CHECK(verify(page.record, page.bytes));
   page.keep_alive = std::move(memory);
   return page;

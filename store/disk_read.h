@@ -11,6 +11,7 @@
 #include "src/base/bytes.h"
 #include "src/base/result.h"
 #include "store/block_device.h"
+#include "store/buffer_pool.h"
 #include "store/log_format.h"
 #include "store/record.h"
 
@@ -25,6 +26,7 @@ struct DiskPage {
 
 struct ReadJob {
   std::shared_ptr<BlockFile> file;
+  std::shared_ptr<BufferPool> buffers;
   LogPlace place;
   LogEntry entry;       // as the index has it: shortened by cuts
   bool is_cut = false;  // then the record in the log is longer

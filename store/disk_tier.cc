@@ -11,7 +11,8 @@ namespace {
 constexpr uint32_t kJobsMax = 3;  // one being written, one ready, one being staged
 // Acks wait for one sync while more comes, but not for more than this.
 constexpr uint64_t kGroupBytes = 32 << 20;
-constexpr uint64_t kOpBytes = 512;  // of a queued op beside its page
+constexpr uint64_t kIdleBufferBytes = 32 << 20;  // kept for the next reads
+constexpr uint64_t kOpBytes = 512;               // of a queued op beside its page
 constexpr uint64_t kMiB = 1 << 20;
 
 LogId random_log_id() {
@@ -50,6 +51,7 @@ DiskTier::DiskTier(const DiskTierConfig& config,
                    IoRunner& runner,
                    const Clock& clock)
     : config_(config),
+      buffers_(std::make_shared<BufferPool>(kIdleBufferBytes)),
       batch_bytes_(round_up_to_block(std::min(config.batch_bytes, config.segment_bytes / 4))),
       device_(device),
       runner_(runner),
@@ -443,6 +445,7 @@ Result<std::shared_ptr<ReadJob>> DiskTier::begin_read(uint32_t tenant, const Key
   }
   auto job = std::make_shared<ReadJob>();
   job->file = entry->segment->file;
+  job->buffers = buffers_;
   job->place = {.log_id = log_id_, .segment = entry->segment->number, .offset = entry->log.offset};
   job->entry = entry->log;
   job->is_cut = entry->is_cut;

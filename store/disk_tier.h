@@ -217,6 +217,7 @@ class DiskTier {
   void log_line(std::string_view line) const;
 
   const DiskTierConfig config_;
+  const std::shared_ptr<BufferPool> buffers_;
   const uint64_t batch_bytes_;  // no more than a quarter of a segment
   BlockDevice& device_;
   IoRunner& runner_;

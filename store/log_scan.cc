@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <future>
 
 namespace sluice::store {
 
@@ -50,12 +51,31 @@ Result<ScannedRecord> read_record_once(FileWindow& window, const LogPlace& place
 
 }  // namespace
 
+namespace {
+
+// Two reads at once keep a device busier than one; short ones are not worth a thread.
+Status read_halves(BlockFile& file, uint64_t offset, MutByteSpan out) {
+  constexpr uint64_t kWorthBytes = 2 << 20;
+  if (out.size() < kWorthBytes) {
+    return file.read(offset, out);
+  }
+  const uint64_t half = round_up_to_block(out.size() / 2);
+  auto second =
+      std::async(std::launch::async, [&] { return file.read(offset + half, out.subspan(half)); });
+  Status first = file.read(offset, out.first(half));
+  Status rest = second.get();
+  return first.has_error() ? first : rest;
+}
+
+}  // namespace
+
 Status FileWindow::fill(uint64_t offset, uint64_t bytes) {
   if (memory_.size() < bytes) {
     memory_ = AlignedBuffer(std::max(bytes, std::min(window_bytes_, file_bytes_)));
     filled_ = 0;
   }
-  SLUICE_CHECK(file_.read(offset + filled_, memory_.bytes().subspan(filled_, bytes - filled_)));
+  SLUICE_CHECK(
+      read_halves(file_, offset + filled_, memory_.bytes().subspan(filled_, bytes - filled_)));
   start_ = offset;
   filled_ = bytes;
   return {};
