@@ -72,6 +72,7 @@ class CommandLine(unittest.TestCase):
         cls.daemon.stop()
 
     def setUp(self):
+        self.assertIsNone(self.daemon.process.poll(), f"sluiced ended: {self.daemon.log()}")
         folder = tempfile.TemporaryDirectory(prefix="sluice-cli.")
         self.addCleanup(folder.cleanup)
         self.folder = folder.name
