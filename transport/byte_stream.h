@@ -22,6 +22,9 @@ class ByteStream {
   // Fills `out` to its end. Errors: connection_lost, timed_out, io_error.
   Status receive_exact(MutByteSpan out, uint64_t deadline_ns);
 
+  // False where the peer closed, or sent what nobody has received yet.
+  bool is_quiet() { return do_is_quiet(); }
+
   // Afterwards every call fails with connection_lost. Closing twice is fine.
   void close() { do_close(); }
 
@@ -29,6 +32,8 @@ class ByteStream {
   // Move at least one byte, or fail.
   virtual Result<size_t> do_send_some(std::span<const ByteSpan> pieces, uint64_t deadline_ns) = 0;
   virtual Result<size_t> do_receive_some(MutByteSpan out, uint64_t deadline_ns) = 0;
+  virtual bool do_is_quiet() { return true; }
+
   virtual void do_close() = 0;
 };
 

@@ -68,8 +68,9 @@ class Requester {
                        std::span<const ByteSpan> page,
                        const CallOptions& options);
 
-  // False once an error closed the connection: connect again.
-  bool usable() const { return usable_; }
+  // False once an error closed the connection, or where the daemon ended it since the last request:
+  // connect again.
+  bool usable() const { return usable_ && stream_->is_quiet(); }
 
  private:
   struct Call {

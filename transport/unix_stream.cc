@@ -51,6 +51,12 @@ class UnixStream final : public ByteStream {
     });
   }
 
+  bool do_is_quiet() override {
+    uint8_t byte = 0;
+    return fd_.get() >= 0 && ::recv(fd_.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
+           errno == EAGAIN;
+  }
+
   void do_close() override { fd_.reset(); }
 
   // Tries until something moved; waits for `events` in between.

@@ -24,13 +24,13 @@ ANSWER_TOKENS = 24
 
 
 class Daemon:
-    """A sluiced in a folder of its own, with its embedded defaults."""
+    """A sluiced in a folder of its own, with its embedded defaults; DISK is a folder in there."""
 
     def __init__(self, *flags: str):
         self.folder = tempfile.mkdtemp(prefix="sluice-e2e.")
         self.socket = os.path.join(self.folder, "s.sock")
         self.log_path = os.path.join(self.folder, "log")
-        self.flags = flags
+        self.flags = [os.path.join(self.folder, "disk") if f == "DISK" else f for f in flags]
         self.start()
 
     def start(self) -> None:
