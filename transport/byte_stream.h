@@ -32,6 +32,7 @@ class ByteStream {
   // Move at least one byte, or fail.
   virtual Result<size_t> do_send_some(std::span<const ByteSpan> pieces, uint64_t deadline_ns) = 0;
   virtual Result<size_t> do_receive_some(MutByteSpan out, uint64_t deadline_ns) = 0;
+
   virtual bool do_is_quiet() { return true; }
 
   virtual void do_close() = 0;

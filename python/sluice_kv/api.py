@@ -12,6 +12,7 @@ import os
 
 ABI_VERSION = 1
 KEY_BYTES = 32
+TRACE_ID_BYTES = 16
 KL_EXACT = 0
 ACK_RAM, ACK_DISK = 0, 1
 
@@ -76,6 +77,7 @@ _SIGNATURES = {
     "sluice_model_json": (_STR, [_P]),
     "sluice_client_open": (C.c_int, [_STR, _U32, _OUT]),
     "sluice_client_free": (None, [_P]),
+    "sluice_client_trace": (C.c_int, [_P, _STR]),
     "sluice_stats": (C.c_int, [_P, C.POINTER(_STR)]),
     "sluice_miss_reason": (_STR, [_P]),
     "sluice_space_open": (C.c_int, [_P, _STR, _SIZE, _U32, _OUT]),
@@ -191,6 +193,12 @@ class Client(_Handle):
 
     def __init__(self, address=None, deadline_ms: int = 5000):
         super().__init__("sluice_client_open", os.fsencode(address) if address else None, deadline_ms)
+
+    def trace(self, trace_id: bytes | None) -> None:
+        """Sets the 16-byte trace id of the calls that follow; None: one is drawn for each."""
+        if trace_id is not None and len(trace_id) != TRACE_ID_BYTES:
+            raise ValueError(f"a trace id of {len(trace_id)} bytes, expected {TRACE_ID_BYTES}")
+        _call("sluice_client_trace", self, trace_id)
 
     def stats(self) -> dict:
         text = _STR()

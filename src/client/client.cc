@@ -1,5 +1,6 @@
 #include "src/client/client.h"
 
+#include <sys/random.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -15,6 +16,15 @@
 
 namespace sluice::client {
 namespace {
+
+// Unlike any other with near certainty; zeros where the system has no randomness, which is no id.
+transport::TraceId draw_trace_id() {
+  transport::TraceId id{};
+  if (getrandom(id.data(), id.size(), GRND_NONBLOCK) != static_cast<ssize_t>(id.size())) {
+    return {};
+  }
+  return id;
+}
 
 // Returns the daemon's name.
 Result<std::string> say_hello(transport::Requester& requester, const transport::CallOptions& call) {
@@ -86,12 +96,14 @@ Result<std::unique_ptr<transport::Requester>> Client::connect() {
 transport::CallOptions Client::call_options() const {
   const uint64_t request_ends = clock_.now_ns() + deadline_ns();
   return {.deadline_ns = calls_ == 0 ? request_ends : std::min(request_ends, call_ends_ns_),
-          .trace_id = {}};
+          .trace_id = calls_ == 0 ? given_trace_id_ : trace_id_};
 }
 
 Client::Call::Call(Client& client) : client_(client) {
   if (client_.calls_++ == 0) {
     client_.call_ends_ns_ = client_.clock_.now_ns() + client_.deadline_ns();
+    client_.trace_id_ =
+        client_.given_trace_id_ == transport::TraceId{} ? draw_trace_id() : client_.given_trace_id_;
   }
 }
 

@@ -45,8 +45,11 @@ class Client {
   // keys of the same tokens), draining.
   Result<transport::Requester*> requester();
 
-  // Deadline of a request that starts now.
+  // Deadline of a request that starts now, and the trace id that the daemon's log lines show.
   transport::CallOptions call_options() const;
+
+  // The trace id of the calls that follow; zeros: one drawn for each call.
+  void set_trace_id(const transport::TraceId& id) { given_trace_id_ = id; }
 
   // Bounds what happens until its end as one call; one inside another changes nothing.
   class Call {
@@ -87,6 +90,8 @@ class Client {
   std::string daemon_software_;
   uint32_t calls_ = 0;  // one inside another
   uint64_t call_ends_ns_ = 0;
+  transport::TraceId given_trace_id_{};
+  transport::TraceId trace_id_{};
   uint64_t connected_ns_ = 0;
   uint64_t pause_ns_ = 0;  // the last one's length
   uint64_t pause_ends_ns_ = 0;

@@ -104,6 +104,9 @@ SLUICE_API const char* sluice_model_json(const sluice_model* model);
 SLUICE_API int sluice_client_open(const char* address, uint32_t deadline_ms, sluice_client** out);
 /* Closes and frees. NULL is allowed; spaces and connectors of the client must be freed before. */
 SLUICE_API void sluice_client_free(sluice_client* client);
+/* Sets the trace id (a W3C trace-id) of the client's calls that follow: the daemon's log lines
+ * about them show it. NULL or zeros: one is drawn for each call. Errors: invalid_argument. */
+SLUICE_API int sluice_client_trace(sluice_client* client, const uint8_t trace_id[16]);
 /* The daemon's counters as JSON text, valid until the client's next call. Errors: as a request. */
 SLUICE_API int sluice_stats(sluice_client* client, const char** json_out);
 /* Why the last lookup had no hit at all: the nearest known space and the field that differs.

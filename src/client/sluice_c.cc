@@ -153,6 +153,18 @@ void sluice_client_free(sluice_client* client) {
   delete client;
 }
 
+int sluice_client_trace(sluice_client* client, const uint8_t trace_id[16]) {
+  return abi_guarded([&]() -> Status {
+    SLUICE_REQUIRE(client);
+    sluice::transport::TraceId id{};
+    if (trace_id != nullptr) {
+      std::memcpy(id.data(), trace_id, id.size());
+    }
+    client->client->set_trace_id(id);
+    return {};
+  });
+}
+
 int sluice_stats(sluice_client* client, const char** json_out) {
   return abi_guarded([&]() -> Status {
     SLUICE_REQUIRE(client);

@@ -29,6 +29,7 @@ constexpr Row<PageCacheStats> kCacheRows[] = {
     {"puts_unchanged", "sluice_puts_unchanged_total", &PageCacheStats::puts_unchanged},
     {"puts_refused", "sluice_puts_refused_total", &PageCacheStats::puts_refused},
     {"damage_reports", "sluice_damage_reports_total", &PageCacheStats::damage_reports},
+    {"promoted", "sluice_promoted_pages_total", &PageCacheStats::promoted},
 };
 
 constexpr Row<RamTierStats> kRamRows[] = {

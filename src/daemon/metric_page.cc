@@ -31,6 +31,7 @@ constexpr Help kHelp[] = {
     {"sluice_puts_unchanged_total", "Pages taken whose equal or better was there."},
     {"sluice_puts_refused_total", "Pages that came and were not what their PUT said."},
     {"sluice_damage_reports_total", "Pages that clients found damaged."},
+    {"sluice_promoted_pages_total", "Pages that came from disk into RAM."},
     {"sluice_tier_capacity_bytes", "What the tier may hold."},
     {"sluice_tier_bytes", "What the tier holds, overhead included."},
     {"sluice_tier_pages", "Pages in the tier."},

@@ -6,6 +6,7 @@ import re
 import unittest
 
 import harness
+import identity
 from sluice_kv import api
 
 C_TYPES = {"uint32_t": 4, "uint64_t": 8, "size_t": 8, "const uint8_t*": 8}
@@ -70,6 +71,19 @@ class Abi(unittest.TestCase):
             "sluice_llama_free",
         ):
             getattr(lib, free)(None)
+
+    def test_the_daemons_log_shows_the_trace_id_of_a_call(self):
+        daemon = harness.Daemon()
+        self.addCleanup(daemon.stop)
+        with api.Client(daemon.socket) as client:
+            client.trace(bytes(range(16)))
+            with api.Space(client, identity.small_descriptor()) as space:
+                key, raw = space.keys([1] * 64), bytearray(space.page_bytes)
+                with self.assertRaises(api.Error):
+                    space.put(key, raw, durable=True)  # this daemon has no disk tier
+            self.assertIn("trace=000102030405060708090a0b0c0d0e0f op=put", daemon.log())
+            with self.assertRaises(ValueError):
+                client.trace(b"short")
 
     def test_a_damaged_descriptor_is_refused(self):
         daemon = harness.Daemon()

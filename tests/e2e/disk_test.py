@@ -140,9 +140,7 @@ class Kills(unittest.TestCase):
         # Small enough that segments are dropped during the test.
         self.daemon = disk_daemon(ram="16MiB", capacity="64MiB")
         self.addCleanup(self.daemon.stop)
-        self.descriptor = identity.descriptor(
-            bytes(32), dtype="f16", salt=b"", layers=range(2), heads=1, dim=64, rope=next(iter(identity.ROPES)), base=1e4
-        )
+        self.descriptor = identity.small_descriptor()
         self.acked: list[int] = []  # in the order of their acks
         self.put = 0
         self.kept: dict[int, str] = {}  # SHA-256 of the tensors by page number

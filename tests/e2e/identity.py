@@ -52,6 +52,13 @@ def descriptor(
     return b"".join(struct.pack("<HI", i + 1, len(f)) + f for i, f in enumerate(fields))
 
 
+def small_descriptor() -> bytes:
+    """A space whose pages of 64 tokens have 32 KiB of tensors, for tests without an engine."""
+    return descriptor(
+        bytes(32), dtype="f16", layers=range(2), heads=1, dim=64, rope="half-split", base=1e4
+    )
+
+
 def space_id(descriptor_bytes: bytes) -> bytes:
     return hashlib.sha256(b"sluice space 1" + descriptor_bytes).digest()
 
