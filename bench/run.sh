@@ -2,14 +2,14 @@
 # Makes the figures in bench/results again: on an idle machine, about 15 minutes, half of it
 # downloads and captures that the next run reuses.
 #
-#   bench/run.sh [quickstart] [transport] [codec]     all three without arguments
+#   bench/run.sh [quickstart] [transport] [log] [codec]     all of them without arguments
 set -euo pipefail
 
 # shellcheck source=../deploy/setup.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../deploy/setup.sh"
 cd "$SLUICE_REPO"
 results=$SLUICE_REPO/bench/results
-parts=${*:-quickstart transport codec}
+parts=${*:-quickstart transport log codec}
 steps_total=$(($(echo "$parts" | wc -w) + 1))
 export SLUICE_HOME PYTHONDONTWRITEBYTECODE=1
 mkdir -p "$results"
@@ -26,6 +26,12 @@ for part in $parts; do
   case "$part" in
     quickstart) deploy/quickstart.sh --json "$results/quickstart.json" ;;
     transport) build/release/bench/micro/transport_bench --json "$results/transport.json" ;;
+    log)  # beside fio, on the disk that holds $SLUICE_HOME: 4 GiB and as much again for fio
+      install_debian fio
+      mkdir -p "$SLUICE_HOME/log"
+      build/release/bench/micro/log_bench --folder "$SLUICE_HOME/log" --gib 4 --rounds 7 \
+        --json "$results/log.json"
+      rm -rf "$SLUICE_HOME/log" ;;
     codec)
       kv=$SLUICE_HOME/kv
       [ -f "$kv/gemma_swa.bf16.bin" ] ||

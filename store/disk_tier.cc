@@ -8,7 +8,9 @@ namespace sluice::store {
 
 namespace {
 
-constexpr uint32_t kJobsMax = 3;  // one being written, one ready, one being staged
+// So many batches are on their way that the write lane has its next one while reports travel to the
+// owner and back: 5 write 0.86 x fio, 3 0.77 to 0.83 (log_bench, 1 MiB records).
+constexpr uint32_t kJobsMax = 5;
 // Acks wait for one sync while more comes, but not for more than this.
 constexpr uint64_t kGroupBytes = 32 << 20;
 constexpr uint64_t kIdleBufferBytes = 32 << 20;  // kept for the next reads
