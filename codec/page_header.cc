@@ -8,8 +8,6 @@
 namespace sluice::codec {
 namespace {
 
-using layout::Field;
-
 template <class T>
 T load(ByteSpan entry, const Field& field) {
   return load_le<T>(entry.data() + field.at);

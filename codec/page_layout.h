@@ -4,18 +4,13 @@
 
 #include <array>
 #include <cstdint>
-#include <string_view>
+
+#include "src/base/field.h"
 
 namespace sluice::codec::layout {
 
 inline constexpr uint32_t kMagicValue = 0x47504c53;  // "SLPG"
 inline constexpr uint32_t kVersionValue = 1;
-
-struct Field {
-  std::string_view name;
-  uint32_t at = 0;
-  uint32_t bytes = 0;
-};
 
 inline constexpr Field kMagic{"magic", 0, 4};
 inline constexpr Field kVersion{"version", 4, 4};

@@ -79,6 +79,7 @@ start_daemon() {
 kill_daemon() {
   kill -KILL "$daemon"
   wait "$daemon" 2>/dev/null || true
+  daemon=
 }
 step "engine process A: prefill, answer, store"
 start_daemon

@@ -1,7 +1,7 @@
 // Which record of the log counts for each (tenant, key), and in which segment it lies.
 //
-// Not the section sums: they are read with the page. Measured: about 250 bytes a page. Records have
-// to be added in the order of their sequences. One thread.
+// Not the section sums: they are read with the page. 272 bytes a page (disk_index_test). Records
+// have to be added in the order of their sequences. One thread.
 #pragma once
 
 #include <cstdint>

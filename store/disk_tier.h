@@ -42,7 +42,7 @@ struct DiskTierConfig {
   uint64_t segment_bytes = 256ull << 20;    // 64 KiB..16 GiB, a multiple of 4 KiB
   uint64_t queue_bytes_max = 256ull << 20;  // of pages that wait to be written, 1 MiB..1 TiB
   uint64_t batch_bytes = 4ull << 20;        // written at once, 4 KiB..64 MiB; a longer record alone
-  uint32_t reads_max = 64;                  // reads on their way, 1..65536
+  uint32_t reads_max = 4096;                // reads on their way, 1..65536: most wait for a thread
   uint64_t read_bytes_max = 256ull << 20;   // of these; one read is always let through
   uint64_t sync_interval_ms = 1000;  // longest time that something is written but not durable, as
                                      // long as somebody calls write() or tick()

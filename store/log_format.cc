@@ -8,8 +8,6 @@ namespace sluice::store {
 
 namespace {
 
-using layout::Field;
-
 static_assert(kLogHeadFixedBytes == layout::kHeadFixedBytes);
 static_assert(kLogEntryBytes == layout::kEntryBytes);
 static_assert(kLogSectionBytes == layout::kSectionBytes);

@@ -4,7 +4,8 @@
 
 #include <array>
 #include <cstdint>
-#include <string_view>
+
+#include "src/base/field.h"
 
 namespace sluice::store::layout {
 
@@ -12,12 +13,6 @@ inline constexpr uint32_t kSegmentMagic = 0x47534c53;  // "SLSG"
 inline constexpr uint32_t kTrailerMagic = 0x52544c53;  // "SLTR"
 inline constexpr uint32_t kRecordMagic = 0x43524c53;   // "SLRC"
 inline constexpr uint32_t kVersionValue = 1;
-
-struct Field {
-  std::string_view name;
-  uint32_t at = 0;
-  uint32_t bytes = 0;
-};
 
 // The first block of a segment. Magic, version and block_xxh3 stay where they are in every version.
 inline constexpr Field kMagic{"magic", 0, 4};

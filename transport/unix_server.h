@@ -63,7 +63,8 @@ class UnixServer {
   // Closes every connection and removes the socket file.
   ~UnixServer();
 
-  // Runs `work` inside run(), again and again. Before run().
+  // Runs `work` inside run(), again and again; a second call takes the place of the first. Before
+  // run().
   void every(uint32_t interval_ms, std::function<void()> work);
 
   // Serves until drained. Errors: io_error.

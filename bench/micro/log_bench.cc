@@ -12,13 +12,11 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <condition_variable>
 #include <cstdio>
-#include <deque>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
@@ -26,6 +24,7 @@
 #include <nlohmann/json.hpp>
 
 #include "src/base/clock.h"
+#include "src/base/mailbox.h"
 #include "store/disk_tier.h"
 #include "store/io_threads.h"
 #include "store/posix_device.h"
@@ -35,6 +34,7 @@ namespace sluice::store {
 namespace {
 
 constexpr uint64_t kMiB = 1 << 20;
+constexpr uint64_t kWaitMs = 600'000;
 constexpr uint64_t kPages = 64;  // distinct ones, in memory
 
 struct Options {
@@ -73,35 +73,6 @@ Speed measure(uint64_t bytes, Body&& body) {
   return {.gb_s = gb / seconds, .cpu_s_gb = (cpu_seconds() - cpu) / gb};
 }
 
-// The owner's queue, as the daemon's server is one.
-class Owner {
- public:
-  IoThreads::Post post() {
-    return [this](std::function<void()> done) {
-      std::scoped_lock lock(mutex_);
-      queue_.push_back(std::move(done));
-      wake_.notify_one();
-    };
-  }
-
-  template <class Done>
-  void run_until(Done&& is_done) {
-    while (!is_done()) {
-      std::unique_lock lock(mutex_);
-      wake_.wait(lock, [this] { return !queue_.empty(); });
-      std::function<void()> done = std::move(queue_.front());
-      queue_.pop_front();
-      lock.unlock();
-      done();
-    }
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  std::deque<std::function<void()>> queue_;
-};
-
 std::vector<Sample> make_pages() {
   std::vector<Sample> pages;
   for (uint64_t i = 0; i < kPages; ++i) {
@@ -130,7 +101,8 @@ class LogRun {
     config.queue_bytes_max = 16 * kMiB;
     config.reads_max = options_.depth;
     device_ = *PosixDevice::open_folder({.folder = folder_});
-    threads_ = std::make_unique<IoThreads>(owner_.post(), options_.depth);
+    threads_ = std::make_unique<IoThreads>(
+        [this](std::function<void()> done) { owner_.post(std::move(done)); }, options_.depth);
     tier_ = *DiskTier::open(config, *device_, *threads_, clock_);
   }
 
@@ -154,12 +126,12 @@ class LogRun {
       };
       while (queue().has_error()) {
         const uint64_t before = done;
-        owner_.run_until([&] { return done > before; });
+        owner_.run_until([&] { return done > before; }, kWaitMs);
       }
     }
     bool is_synced = false;
     tier_->drain([&](const Status& status) { is_synced = status.has_value(); });
-    owner_.run_until([&] { return is_synced; });
+    owner_.run_until([&] { return is_synced; }, kWaitMs);
   }
 
   void read(uint64_t records) {
@@ -176,7 +148,7 @@ class LogRun {
         ++begun;
       }
       const uint64_t before = done;
-      owner_.run_until([&] { return done > before; });
+      owner_.run_until([&] { return done > before; }, kWaitMs);
     }
   }
 
@@ -198,7 +170,7 @@ class LogRun {
   const std::vector<Sample>& pages_;
   std::string folder_;
   SteadyClock clock_;
-  Owner owner_;
+  Mailbox owner_;
   std::unique_ptr<PosixDevice> device_;
   std::unique_ptr<IoThreads> threads_;
   std::unique_ptr<DiskTier> tier_;

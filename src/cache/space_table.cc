@@ -22,7 +22,6 @@ Result<std::shared_ptr<Space>> SpaceTable::open(uint32_t tenant, ByteSpan descri
       std::make_shared<Space>(Space{.tenant = tenant,
                                     .id = id,
                                     .bytes = Bytes(descriptor.begin(), descriptor.end()),
-                                    .descriptor = std::move(parsed),
                                     .geometry = shape}));
   if (known.size() > kSpacesPerTenantMax) {
     known.pop_back();
@@ -49,8 +48,9 @@ std::string SpaceTable::explain_miss(const Space& space) const {
   if (nearest == nullptr) {
     return "nothing was stored yet";
   }
-  return fmt::format("nothing is stored in this space; the nearest one differs in {}",
-                     to_string(diff(space.descriptor, nearest->descriptor)));
+  return fmt::format(
+      "nothing is stored in this space; the nearest one differs in {}",
+      to_string(diff(*parse_descriptor(space.bytes), *parse_descriptor(nearest->bytes))));
 }
 
 Result<uint32_t> HandleTable::add(const OpenSpace& open) {

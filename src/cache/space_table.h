@@ -28,8 +28,7 @@ inline constexpr size_t kHandleBytesMax = 256 << 10;
 struct Space {
   uint32_t tenant = 0;
   Hash32 id{};
-  Bytes bytes;  // the descriptor as it came: canonical
-  Descriptor descriptor;
+  Bytes bytes;  // the descriptor, canonical
   PageGeometry geometry;
   bool stored = false;  // a page of it was stored since it became known
 };

@@ -19,7 +19,6 @@ constexpr uint64_t kSegmentBytesMax = 256ull << 20;
 constexpr uint64_t kQueueBytesMax = 256ull << 20;
 constexpr uint64_t kQueueBytesMin = 1ull << 20;
 constexpr uint32_t kReadThreads = 4;
-constexpr uint32_t kReadsMax = 4096;
 
 struct Room {
   uint64_t free_bytes = 0;
@@ -101,8 +100,6 @@ Result<std::unique_ptr<store::DiskTier>> open_disk(const DiskOptions& options,
   config.segment_bytes = std::min(kSegmentBytesMax, config.capacity_bytes / kSegmentsMin) /
                          store::kBlockBytes * store::kBlockBytes;
   config.queue_bytes_max = std::clamp(options.ram_bytes / 4, kQueueBytesMin, kQueueBytesMax);
-  // What bounds reads is their bytes: a restore asks for 8 pages at once, and many may run.
-  config.reads_max = kReadsMax;
   config.log_line = [&log](std::string_view line) { log.warn("event=disk {}", line); };
   const uint64_t start_ns = clock.now_ns();
   SLUICE_TRY(auto tier, store::DiskTier::open(config, *parts.device, *parts.threads, clock));

@@ -336,9 +336,15 @@ void Service::on(transport::Session& session,
   });
 }
 
-void Service::on(transport::Session&, Connection& connection, transport::PutAbortedEvent& event) {
-  connection.puts.erase(event.id);
-  log_.warn("connection={} event=put_aborted reason=\"deadline passed\"", connection.number);
+void Service::on(transport::Session& session,
+                 Connection& connection,
+                 transport::PutAbortedEvent& event) {
+  auto entry = connection.puts.extract(event.id);
+  if (entry.empty()) {
+    return;  // refused meanwhile
+  }
+  log_.warn("{} event=put_aborted reason=\"deadline passed\"",
+            log_fields(asked(session, connection, entry.mapped().info, Op::put)));
 }
 
 }  // namespace sluice::daemon

@@ -17,13 +17,13 @@
 #include <CLI/CLI.hpp>
 
 #include "src/base/clock.h"
+#include "src/base/mailbox.h"
 #include "src/base/units.h"
 #include "src/base/version.h"
 #include "src/cache/page_cache.h"
 #include "src/daemon/admin_server.h"
 #include "src/daemon/config.h"
 #include "src/daemon/disk.h"
-#include "src/daemon/mailbox.h"
 #include "src/daemon/service.h"
 #include "transport/socket_path.h"
 #include "transport/unix_server.h"

@@ -15,6 +15,7 @@
 #include <set>
 
 #include "src/base/version.h"
+#include "tests/support/temp_folder.h"
 
 namespace sluice::cli {
 namespace {
@@ -23,15 +24,8 @@ constexpr uint64_t kNone = std::numeric_limits<uint64_t>::max();
 
 class DoctorTest : public ::testing::Test {
  protected:
-  DoctorTest() {
-    std::string name = (std::filesystem::temp_directory_path() / "sluice-XXXXXX").string();
-    EXPECT_NE(mkdtemp(name.data()), nullptr);
-    folder_ = name;
-  }
-
-  ~DoctorTest() override { std::filesystem::remove_all(folder_); }
-
-  std::filesystem::path folder_;
+  testing::TempFolder temp_;
+  std::filesystem::path folder_ = temp_.path();
 };
 
 // A finding that is not ok says what to do, one that is says nothing.

@@ -7,26 +7,21 @@
 #include <filesystem>
 #include <fstream>
 
+#include "tests/support/temp_folder.h"
+
 namespace sluice::cli {
 namespace {
 
 class PageFileTest : public ::testing::Test {
  protected:
-  PageFileTest() {
-    std::string name = (std::filesystem::temp_directory_path() / "sluice-XXXXXX").string();
-    EXPECT_NE(mkdtemp(name.data()), nullptr);
-    folder_ = name;
-  }
-
-  ~PageFileTest() override { std::filesystem::remove_all(folder_); }
-
   std::string path(const std::string& name) const { return folder_ / name; }
 
   size_t files() const {
     return static_cast<size_t>(std::distance(std::filesystem::directory_iterator(folder_), {}));
   }
 
-  std::filesystem::path folder_;
+  testing::TempFolder temp_;
+  std::filesystem::path folder_ = temp_.path();
 };
 
 TEST_F(PageFileTest, WhatIsWrittenIsReadAgainAndOnlyTheOwnerMay) {

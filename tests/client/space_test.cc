@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstring>
 #include <functional>
 #include <optional>
 #include <thread>
@@ -379,6 +380,34 @@ TEST_F(LyingDaemonTest, AStutteringDaemonCostsOneDeadlineHoweverManyPagesAreMove
   const uint64_t allowed_ns =
       kDeadlineMs * 1'000'000ull + moved.raw_bytes * 1'000'000'000 / kSlowestBytesPerS;
   EXPECT_LT(clock.now_ns() - start, allowed_ns + 200'000'000);
+}
+
+TEST_F(LyingDaemonTest, ADaemonThatHangsAgainIsLeftAloneForLonger) {
+  constexpr uint64_t kShortMs = 100;
+  space_.reset();
+  connect(kShortMs);
+  liar_.answer = nullptr;
+  Pages out(space_->page_bytes());
+  Transfer got;
+  auto refused = [&] {
+    Result<size_t> whole = space_->get({.keys = keys_, .first_page = 0}, 0, out, got);
+    EXPECT_EQ(whole.error().code, Errc::timed_out);
+    return whole.error().text;
+  };
+  // How long it is left alone; 0 where it was asked.
+  auto pause_ms = [&] {
+    const std::string text = refused();
+    const size_t at = text.find("asked again in ");
+    return at == std::string::npos ? 0 : std::stoul(text.substr(at + strlen("asked again in ")));
+  };
+  EXPECT_EQ(pause_ms(), 0u);
+  const uint64_t first_ms = pause_ms();
+  EXPECT_GT(first_ms, 0u);
+  EXPECT_LE(first_ms, kPauseDeadlines * kShortMs);
+  while (pause_ms() != 0) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  EXPECT_GT(pause_ms(), kPauseDeadlines * kShortMs);
 }
 
 TEST(Client, NobodyListeningIsConnectionLost) {

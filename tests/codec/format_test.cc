@@ -1,7 +1,6 @@
 // FORMAT.md against the code: field tables, frequency tables, constants, and the example in hex.
 #include <gtest/gtest.h>
 
-#include <fstream>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -11,85 +10,27 @@
 #include "codec/page_layout.h"
 #include "tests/codec/golden.h"
 #include "tests/codec/sample_kv.h"
+#include "tests/support/spec_tables.h"
 
 namespace sluice::codec {
 namespace {
 
-using Cells = std::vector<std::string>;
+using testing::Cells;
 
-std::vector<std::string> document() {
-  std::ifstream file(SLUICE_SOURCE_DIR "/codec/FORMAT.md");
-  EXPECT_TRUE(file.is_open());
-  std::vector<std::string> lines;
-  for (std::string line; std::getline(file, line);) {
-    lines.push_back(line);
-  }
-  return lines;
-}
-
-// The lines under a heading, down to the next heading.
-std::vector<std::string> section_of(const std::string& heading) {
-  std::vector<std::string> lines;
-  bool inside = false;
-  for (const std::string& line : document()) {
-    if (line.starts_with("#")) {
-      inside = line == heading;
-    } else if (inside) {
-      lines.push_back(line);
-    }
-  }
-  EXPECT_FALSE(lines.empty()) << heading;
-  return lines;
-}
-
-// The rows of the table under a heading, without its head.
-std::vector<Cells> table_under(const std::string& heading) {
-  std::vector<Cells> rows;
-  for (const std::string& line : section_of(heading)) {
-    if (!line.starts_with("| ")) {
-      continue;
-    }
-    Cells cells;
-    std::istringstream text(line.substr(2));
-    for (std::string cell; std::getline(text, cell, '|');) {
-      cells.push_back(cell.substr(
-          cell.find_first_not_of(' ') == std::string::npos ? 0 : cell.find_first_not_of(' ')));
-      cells.back().erase(cells.back().find_last_not_of(' ') + 1);
-    }
-    rows.push_back(cells);
-  }
-  if (!rows.empty()) {
-    rows.erase(rows.begin());
-  }
-  return rows;
-}
-
-template <size_t N>
-void expect_fields(const std::string& heading,
-                   const std::array<layout::Field, N>& fields,
-                   size_t entry_bytes) {
-  std::vector<Cells> rows = table_under(heading);
-  ASSERT_EQ(rows.size(), N) << heading;
-  size_t at = 0;
-  for (size_t i = 0; i < N; ++i) {
-    EXPECT_EQ(rows[i][0], std::to_string(fields[i].at)) << rows[i][2];
-    EXPECT_EQ(rows[i][1], std::to_string(fields[i].bytes)) << rows[i][2];
-    EXPECT_EQ(rows[i][2], fields[i].name);
-    EXPECT_EQ(fields[i].at, at) << "a gap before " << fields[i].name;
-    at += fields[i].bytes;
-  }
-  EXPECT_EQ(at, entry_bytes) << heading;
+const testing::Spec& spec() {
+  static const testing::Spec format("codec/FORMAT.md");
+  return format;
 }
 
 TEST(Format, FieldTablesAreThoseOfTheCode) {
-  expect_fields("## Header", layout::kHeader, kPageFixedBytes);
-  expect_fields("### Planes", layout::kPlane, kPlaneEntryBytes);
-  expect_fields("### Rows", layout::kRow, kRowEntryBytes);
-  expect_fields("### Section table", layout::kSection, kSectionEntryBytes);
+  spec().expect_fields("## Header", layout::kHeader, kPageFixedBytes);
+  spec().expect_fields("### Planes", layout::kPlane, kPlaneEntryBytes);
+  spec().expect_fields("### Rows", layout::kRow, kRowEntryBytes);
+  spec().expect_fields("### Section table", layout::kSection, kSectionEntryBytes);
 }
 
 TEST(Format, FrequencyTablesAreThoseOfTheCode) {
-  std::vector<Cells> rows = table_under("### Tables");
+  std::vector<Cells> rows = spec().table_under("### Tables");
   ASSERT_EQ(rows.size(), size_t{kDirectTables});
   for (size_t t = 0; t < rows.size(); ++t) {
     EXPECT_EQ(rows[t][0], std::to_string(t));
@@ -108,7 +49,7 @@ TEST(Format, FrequencyTablesAreThoseOfTheCode) {
 }
 
 TEST(Format, TagRangesAreThoseOfTheCode) {
-  std::vector<Cells> rows = table_under("### Tags");
+  std::vector<Cells> rows = spec().table_under("### Tags");
   ASSERT_EQ(rows.size(), 4u);
   EXPECT_EQ(rows[0][0], "0 to " + std::to_string(kDirectCodedTags - 1));
   EXPECT_EQ(rows[1][0],
@@ -120,7 +61,7 @@ TEST(Format, TagRangesAreThoseOfTheCode) {
 TEST(Format, TheExampleIsTheGoldenPageAndDecodesToWhatItSays) {
   std::string hex;
   bool inside = false;
-  for (const std::string& line : section_of("## Example")) {
+  for (const std::string& line : spec().lines_under("## Example")) {
     if (line.starts_with("```")) {
       inside = !inside;
     } else if (inside) {

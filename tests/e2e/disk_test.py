@@ -22,19 +22,7 @@ def disk_daemon(ram: str = "64MiB", capacity: str = "1GiB") -> harness.Daemon:
     return harness.Daemon("--ram", ram, "--disk", "DISK", "--disk-capacity", capacity)
 
 
-class Engine(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.engine = harness.Engine()
-        cls.document = cls.engine.document(260)  # four pages and a tail
-        cls.cold = cls.engine.cold(cls.document)
-        cls.engine.fill(cls.document)
-        cls.state = cls.engine.context.state_get()
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.engine.close()
-
+class Engine(harness.StoredDocument):
     def setUp(self):
         self.daemon = disk_daemon()
         self.addCleanup(self.daemon.stop)

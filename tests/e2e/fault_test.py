@@ -19,19 +19,7 @@ PAUSE_S = 4 * DEADLINE_MS / 1000 + SLACK_S
 IN_THIRD_PAGE = 3_000_000
 
 
-class Faults(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.engine = harness.Engine()
-        cls.document = cls.engine.document(260)  # four pages and a tail
-        cls.cold = cls.engine.cold(cls.document)
-        cls.engine.fill(cls.document)
-        cls.state = cls.engine.context.state_get()
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.engine.close()
-
+class Faults(harness.StoredDocument):
     def setUp(self):
         self.daemon = harness.Daemon("--ram", "64MiB")
         self.addCleanup(self.daemon.stop)

@@ -13,6 +13,7 @@ import subprocess
 import tempfile
 import threading
 import time
+import unittest
 
 from sluice_kv.llama import PAGE_TOKENS, Connector
 from sluice_kv.llama_api import Context, Model
@@ -134,6 +135,22 @@ class Engine:
     def close(self) -> None:
         self.context.close()
         self.model.close()
+
+
+class StoredDocument(unittest.TestCase):
+    """Tests of one document of four pages and a tail: its KV, and what a cold prefill answers."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.engine = Engine()
+        cls.document = cls.engine.document(260)
+        cls.cold = cls.engine.cold(cls.document)
+        cls.engine.fill(cls.document)
+        cls.state = cls.engine.context.state_get()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.engine.close()
 
 
 class CuttingProxy:

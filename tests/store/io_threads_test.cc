@@ -3,55 +3,31 @@
 
 #include <gtest/gtest.h>
 
-#include <condition_variable>
-#include <deque>
-#include <filesystem>
 #include <mutex>
 #include <thread>
 
+#include "src/base/mailbox.h"
 #include "store/disk_tier.h"
 #include "store/posix_device.h"
 #include "tests/store/log_fixture.h"
+#include "tests/support/temp_folder.h"
 
 namespace sluice::store {
 namespace {
 
-// The owner's queue, as a server's post() is.
-class Owner {
- public:
-  IoThreads::Post post() {
-    return [this](std::function<void()> done) {
-      std::scoped_lock lock(mutex_);
-      queue_.push_back(std::move(done));
-      wake_.notify_one();
-    };
-  }
+constexpr uint64_t kWaitMs = 60'000;
 
-  // Runs what is posted until `is_done`.
-  void run_until(const std::function<bool()>& is_done) {
-    while (!is_done()) {
-      std::unique_lock lock(mutex_);
-      wake_.wait(lock, [this] { return !queue_.empty(); });
-      std::function<void()> done = std::move(queue_.front());
-      queue_.pop_front();
-      lock.unlock();
-      done();
-    }
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  std::deque<std::function<void()>> queue_;
-};
+IoThreads::Post post_to(Mailbox& owner) {
+  return [&owner](std::function<void()> done) { owner.post(std::move(done)); };
+}
 
 TEST(IoThreads, PrepareAndWriteKeepTheirOrderAndReadsAllCome) {
-  Owner owner;
+  Mailbox owner;
   std::vector<int> worked[2];
   std::vector<int> done[2];
   int reads = 0;
   {
-    IoThreads threads(owner.post(), 3);
+    IoThreads threads(post_to(owner), 3);
     for (int i = 0; i < 200; ++i) {
       for (Lane lane : {Lane::prepare, Lane::write}) {
         auto at = static_cast<size_t>(lane);
@@ -61,7 +37,8 @@ TEST(IoThreads, PrepareAndWriteKeepTheirOrderAndReadsAllCome) {
       threads.run(
           Lane::read, [] {}, [&] { ++reads; });
     }
-    owner.run_until([&] { return done[0].size() + done[1].size() + size_t(reads) == 600; });
+    ASSERT_TRUE(owner.run_until(
+        [&] { return done[0].size() + done[1].size() + size_t(reads) == 600; }, kWaitMs));
   }
   EXPECT_TRUE(std::is_sorted(worked[0].begin(), worked[0].end()));
   EXPECT_TRUE(std::is_sorted(worked[1].begin(), worked[1].end()));
@@ -70,12 +47,12 @@ TEST(IoThreads, PrepareAndWriteKeepTheirOrderAndReadsAllCome) {
 }
 
 TEST(IoThreads, EndsWithWorkThatStillWaits) {
-  Owner owner;
+  Mailbox owner;
   auto kept = std::make_shared<int>(1);
   std::mutex gate;
   gate.lock();
   {
-    IoThreads threads(owner.post(), 1);
+    IoThreads threads(post_to(owner), 1);
     threads.run(
         Lane::write, [&] { std::scoped_lock lock(gate); }, [] {});
     for (int i = 0; i < 10; ++i) {
@@ -84,22 +61,21 @@ TEST(IoThreads, EndsWithWorkThatStillWaits) {
     }
     gate.unlock();
   }
-  owner.run_until([] { return true; });
+  owner.run_all();
   EXPECT_LE(kept.use_count(), 21);
 }
 
 TEST(IoThreads, ADiskTierOverThemKeepsPagesAcrossRestarts) {
-  std::string folder = (std::filesystem::temp_directory_path() / "sluice-tier-XXXXXX").string();
-  ASSERT_NE(mkdtemp(folder.data()), nullptr);
+  testing::TempFolder folder;
   constexpr uint64_t kPages = 300;
   SteadyClock clock;
   DiskTierConfig config;
   config.segment_bytes = 1 << 20;
   config.capacity_bytes = 64 << 20;
   for (int process = 0; process < 2; ++process) {
-    auto device = *PosixDevice::open_folder({.folder = folder});
-    Owner owner;
-    auto threads = std::make_unique<IoThreads>(owner.post(), 2);
+    auto device = *PosixDevice::open_folder({.folder = folder.path()});
+    Mailbox owner;
+    auto threads = std::make_unique<IoThreads>(post_to(owner), 2);
     auto tier = *DiskTier::open(config, *device, *threads, clock);
     EXPECT_EQ(tier->recovery().records, process == 0 ? 0 : kPages);
     uint64_t acks = 0;
@@ -112,7 +88,7 @@ TEST(IoThreads, ADiskTierOverThemKeepsPagesAcrossRestarts) {
       ASSERT_TRUE(tier->write(std::move(write), [&](Status status) { acks += status.has_value(); })
                       .has_value());
     }
-    owner.run_until([&] { return process != 0 || acks == kPages; });
+    ASSERT_TRUE(owner.run_until([&] { return process != 0 || acks == kPages; }, kWaitMs));
     uint64_t good = 0;
     uint64_t reads = 0;
     for (uint64_t i = 0; i < kPages; ++i) {
@@ -121,13 +97,12 @@ TEST(IoThreads, ADiskTierOverThemKeepsPagesAcrossRestarts) {
         good += page.has_value() && std::ranges::equal(page->bytes, page_of(i).bytes);
       };
       ASSERT_TRUE(tier->read(0, key_of(i), compare).has_value());
-      owner.run_until([&] { return reads > i; });
+      ASSERT_TRUE(owner.run_until([&] { return reads > i; }, kWaitMs));
     }
     EXPECT_EQ(good, kPages);
     tier.reset();
     threads.reset();
   }
-  std::filesystem::remove_all(folder);
 }
 
 }  // namespace

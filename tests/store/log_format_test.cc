@@ -11,8 +11,6 @@
 namespace sluice::store {
 namespace {
 
-using layout::Field;
-
 SampleSegment sample() {
   Sample pages[] = {make_sample({.seed = 1, .bytes = 9000, .tenant = 3}),
                     make_sample({.seed = 2, .bytes = 100, .key = key_of(1), .sections = 1})};

@@ -8,87 +8,27 @@
 
 #include "store/log_layout.h"
 #include "tests/store/sample_log.h"
+#include "tests/support/spec_tables.h"
 
 namespace sluice::store {
 namespace {
 
-using Cells = std::vector<std::string>;
-
-std::string document() {
-  std::ifstream file(SLUICE_SOURCE_DIR "/store/FORMAT.md");
-  EXPECT_TRUE(file.is_open());
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-std::vector<std::string> lines_under(const std::string& heading) {
-  std::istringstream text(document());
-  std::vector<std::string> lines;
-  bool inside = false;
-  for (std::string line; std::getline(text, line);) {
-    if (line.starts_with("#")) {
-      inside = line == heading;
-    } else if (inside) {
-      lines.push_back(line);
-    }
-  }
-  EXPECT_FALSE(lines.empty()) << heading;
-  return lines;
-}
-
-std::string trimmed(const std::string& text) {
-  size_t first = text.find_first_not_of(' ');
-  size_t last = text.find_last_not_of(' ');
-  return first == std::string::npos ? "" : text.substr(first, last - first + 1);
-}
-
-// The rows of the table under a heading, without its head.
-std::vector<Cells> table_under(const std::string& heading) {
-  std::vector<Cells> rows;
-  for (const std::string& line : lines_under(heading)) {
-    if (!line.starts_with("| ")) {
-      continue;
-    }
-    Cells cells;
-    std::istringstream text(line.substr(1));
-    for (std::string cell; std::getline(text, cell, '|');) {
-      cells.push_back(trimmed(cell));
-    }
-    rows.push_back(cells);
-  }
-  if (!rows.empty()) {
-    rows.erase(rows.begin());
-  }
-  return rows;
-}
-
-template <size_t N>
-void expect_fields(const std::string& heading,
-                   const std::array<layout::Field, N>& fields,
-                   size_t bytes) {
-  std::vector<Cells> rows = table_under(heading);
-  ASSERT_EQ(rows.size(), N) << heading;
-  size_t at = 0;
-  for (size_t i = 0; i < N; ++i) {
-    EXPECT_EQ(rows[i][0], std::to_string(fields[i].at)) << rows[i][2];
-    EXPECT_EQ(rows[i][1], std::to_string(fields[i].bytes)) << rows[i][2];
-    EXPECT_EQ(rows[i][2], fields[i].name);
-    EXPECT_EQ(fields[i].at, at) << "a gap before " << fields[i].name;
-    at += fields[i].bytes;
-  }
-  EXPECT_EQ(at, bytes) << heading;
+const testing::Spec& spec() {
+  static const testing::Spec format("store/FORMAT.md");
+  return format;
 }
 
 TEST(LogSpec, FieldTablesAreThoseOfTheCode) {
-  expect_fields("## Header", layout::kHeader, kBlockBytes);
-  expect_fields("## Entry", layout::kEntry, kLogEntryBytes);
-  expect_fields("## Head", layout::kHead, kLogHeadFixedBytes);
-  expect_fields("### Section sums", layout::kSection, kLogSectionBytes);
-  expect_fields("## Tombstone", layout::kDeleted, kDeletedKeyBytes);
-  expect_fields("## Trailer", layout::kTrailer, kBlockBytes);
+  spec().expect_fields("## Header", layout::kHeader, kBlockBytes);
+  spec().expect_fields("## Entry", layout::kEntry, kLogEntryBytes);
+  spec().expect_fields("## Head", layout::kHead, kLogHeadFixedBytes);
+  spec().expect_fields("### Section sums", layout::kSection, kLogSectionBytes);
+  spec().expect_fields("## Tombstone", layout::kDeleted, kDeletedKeyBytes);
+  spec().expect_fields("## Trailer", layout::kTrailer, kBlockBytes);
 }
 
 TEST(LogSpec, NumbersAndNamesAreThoseOfTheCode) {
-  const std::string text = document();
+  const std::string& text = spec().text();
   auto says = [&](const std::string& words) {
     EXPECT_NE(text.find(words), std::string::npos) << words;
   };
@@ -117,13 +57,13 @@ TEST(LogSpec, NumbersAndNamesAreThoseOfTheCode) {
 Bytes example_file() {
   Bytes file;
   bool inside = false;
-  for (const std::string& line : lines_under("## Example")) {
+  for (const std::string& line : spec().lines_under("## Example")) {
     if (line.starts_with("```")) {
       inside = !inside;
     } else if (inside && !line.empty()) {
       size_t space = line.find(' ');
       size_t at = std::stoul(line.substr(0, space));
-      Bytes part = *from_hex(trimmed(line.substr(space)));
+      Bytes part = *from_hex(testing::trimmed(line.substr(space)));
       file.resize(std::max(file.size(), at + part.size()));
       std::copy(part.begin(), part.end(), file.begin() + static_cast<ptrdiff_t>(at));
     }

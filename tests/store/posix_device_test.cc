@@ -8,15 +8,13 @@
 #include <csignal>
 #include <filesystem>
 
+#include "tests/support/temp_folder.h"
+
 namespace sluice::store {
 namespace {
 
-class PosixDeviceFolder : public testing::TestWithParam<bool> {
+class PosixDeviceFolder : public ::testing::TestWithParam<bool> {
  protected:
-  void SetUp() override { ASSERT_NE(mkdtemp(folder_.data()), nullptr); }
-
-  void TearDown() override { std::filesystem::remove_all(folder_); }
-
   std::unique_ptr<PosixDevice> open() {
     auto device =
         PosixDevice::open_folder({.folder = folder_ + "/log", .use_page_cache = GetParam()});
@@ -24,7 +22,8 @@ class PosixDeviceFolder : public testing::TestWithParam<bool> {
     return *std::move(device);
   }
 
-  std::string folder_ = (std::filesystem::temp_directory_path() / "sluice-disk-XXXXXX").string();
+  testing::TempFolder temp_;
+  std::string folder_ = temp_.path();
 };
 
 AlignedBuffer counted(uint64_t bytes) {
@@ -111,7 +110,7 @@ TEST_P(PosixDeviceFolder, AWriteThatTheSystemRefusesIsAnError) {
   EXPECT_NE(status.error().text.find("offset 8192"), std::string::npos) << status.error().text;
 }
 
-INSTANTIATE_TEST_SUITE_P(Both, PosixDeviceFolder, testing::Bool(), [](const auto& cached) {
+INSTANTIATE_TEST_SUITE_P(Both, PosixDeviceFolder, ::testing::Bool(), [](const auto& cached) {
   return cached.param ? "PageCache" : "Direct";
 });
 

@@ -4,10 +4,7 @@
 
 #include <gtest/gtest.h>
 #include <spdlog/sinks/null_sink.h>
-#include <sys/types.h>
 
-#include <cstdlib>
-#include <filesystem>
 #include <memory>
 #include <string>
 #include <thread>
@@ -15,29 +12,10 @@
 #include "src/base/clock.h"
 #include "src/cache/page_cache.h"
 #include "src/daemon/service.h"
+#include "tests/support/temp_folder.h"
 #include "transport/unix_server.h"
 
 namespace sluice::testing {
-
-// A folder that goes with the object.
-class TempFolder {
- public:
-  TempFolder() {
-    std::string name = (std::filesystem::temp_directory_path() / "sluice-XXXXXX").string();
-    EXPECT_NE(mkdtemp(name.data()), nullptr);
-    path_ = name;
-  }
-
-  ~TempFolder() { std::filesystem::remove_all(path_); }
-
-  TempFolder(const TempFolder&) = delete;
-  TempFolder& operator=(const TempFolder&) = delete;
-
-  std::string file(const std::string& name) const { return (path_ / name).string(); }
-
- private:
-  std::filesystem::path path_;
-};
 
 class TestDaemon {
  public:

@@ -7,33 +7,20 @@
 #include <map>
 #include <sstream>
 
+#include "tests/support/spec_tables.h"
 #include "tests/transport/sample_messages.h"
 
 namespace sluice::transport {
 namespace {
 
-using Row = std::vector<std::string>;
+using Row = testing::Cells;
+using testing::trimmed;
 
 // A table's rows by the heading above it; `code` blocks by the line above each.
 struct Spec {
   std::map<std::string, std::vector<Row>> tables;
   std::map<std::string, std::string> example;  // "get request" -> hex
 };
-
-std::string trimmed(const std::string& text) {
-  size_t first = text.find_first_not_of(' ');
-  return first == std::string::npos ? ""
-                                    : text.substr(first, text.find_last_not_of(' ') - first + 1);
-}
-
-Row cells(const std::string& line) {
-  Row out;
-  std::istringstream in(line.substr(1));
-  for (std::string cell; std::getline(in, cell, '|');) {
-    out.push_back(trimmed(cell));
-  }
-  return out;
-}
 
 Spec read_spec() {
   std::ifstream in(SLUICE_SOURCE_DIR "/transport/PROTOCOL.md");
@@ -55,7 +42,7 @@ Spec read_spec() {
     } else if (line.starts_with("#")) {
       heading = trimmed(line.substr(line.find_first_not_of('#')));
     } else if (line.starts_with("|") && !line.starts_with("|--")) {
-      spec.tables[heading].push_back(cells(line));
+      spec.tables[heading].push_back(testing::cells_of(line));
     }
   }
   return spec;
@@ -120,7 +107,7 @@ void check_table(const Spec& spec,
   }
 }
 
-class ProtocolSpec : public testing::Test {
+class ProtocolSpec : public ::testing::Test {
  protected:
   template <class Message>
   Bytes sample() const {

@@ -13,6 +13,7 @@
 #include <set>
 #include <thread>
 
+#include "tests/support/temp_folder.h"
 #include "tests/transport/memory_sink.h"
 #include "tests/transport/sample_service.h"
 #include "tests/transport/wire_bytes.h"
@@ -37,20 +38,11 @@ CallOptions within(uint64_t ms) {
 }
 
 // A folder of its own for each test.
-class UnixSocket : public testing::Test {
+class UnixSocket : public ::testing::Test {
  protected:
-  UnixSocket() {
-    char name[] = "/tmp/sluice_socket_XXXXXX";
-    folder_ = ::mkdtemp(name);
-    config_.path = folder_ + "/s.sock";
-  }
+  UnixSocket() { config_.path = folder_ + "/s.sock"; }
 
-  ~UnixSocket() override {
-    stop();
-    ::unlink(config_.path.c_str());
-    ::unlink((config_.path + ".lock").c_str());
-    ::rmdir(folder_.c_str());
-  }
+  ~UnixSocket() override { stop(); }
 
   void start(SessionHandler* handler = nullptr) {
     auto server = UnixServer::open(config_, handler == nullptr ? service_ : *handler, kClock);
@@ -101,7 +93,8 @@ class UnixSocket : public testing::Test {
     return server.has_error() ? server.error().to_string() : "";
   }
 
-  std::string folder_;
+  testing::TempFolder temp_;
+  std::string folder_ = temp_.path();
   UnixServerConfig config_;
   SampleService service_;
   std::unique_ptr<UnixServer> server_;
@@ -437,6 +430,21 @@ TEST_F(UnixSocket, AnswersFromAnotherThreadReachTheirClients) {
   }
   stop();  // before the handler goes
   late.join();
+}
+
+TEST_F(UnixSocket, WorkThatReturnsIsDoneAgainAndAgainUntilTheEnd) {
+  auto server = UnixServer::open(config_, service_, kClock);
+  ASSERT_FALSE(server.has_error());
+  server_ = *std::move(server);
+  std::atomic<int> rounds = 0;
+  server_->every(1, [&rounds] { ++rounds; });
+  thread_ = std::thread([this] { EXPECT_FALSE(server_->run().has_error()); });
+  const uint64_t until_ns = in_ms(10'000);
+  while (rounds < 5 && kClock.now_ns() < until_ns) {
+    ::usleep(1000);
+  }
+  EXPECT_GE(rounds, 5);
+  stop();
 }
 
 TEST_F(UnixSocket, DrainTellsIdleClientsAndReturns) {

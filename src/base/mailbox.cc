@@ -1,9 +1,9 @@
-#include "src/daemon/mailbox.h"
+#include "src/base/mailbox.h"
 
 #include <chrono>
 #include <utility>
 
-namespace sluice::daemon {
+namespace sluice {
 
 void Mailbox::post(std::function<void()> work) {
   std::lock_guard lock(mutex_);
@@ -41,4 +41,4 @@ bool Mailbox::run_until(const std::function<bool()>& is_over, uint64_t wait_ms) 
   return true;
 }
 
-}  // namespace sluice::daemon
+}  // namespace sluice

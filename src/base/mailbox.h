@@ -1,7 +1,7 @@
-// Work that other threads bring to the thread that owns the tiers.
+// Work that other threads bring to one that owns some state.
 //
-// While the server serves, it is told of each piece and runs what there is; when it no longer does,
-// run_until() waits for what is still on its way, as a draining disk tier needs it.
+// Where the owner has a loop of its own (a server), that is told of each piece and runs what there
+// is; where it has none, run_until() waits for what is still on its way.
 #pragma once
 
 #include <condition_variable>
@@ -10,7 +10,7 @@
 #include <functional>
 #include <mutex>
 
-namespace sluice::daemon {
+namespace sluice {
 
 class Mailbox {
  public:
@@ -30,8 +30,8 @@ class Mailbox {
  private:
   std::mutex mutex_;
   std::condition_variable posted_;
-  std::deque<std::function<void()>> work_;  // bounded by what the tiers have on their way
+  std::deque<std::function<void()>> work_;  // bounded by those who post
   std::function<void()> wake_;
 };
 
-}  // namespace sluice::daemon
+}  // namespace sluice

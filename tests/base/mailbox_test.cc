@@ -1,11 +1,11 @@
-#include "src/daemon/mailbox.h"
+#include "src/base/mailbox.h"
 
 #include <gtest/gtest.h>
 
 #include <thread>
 #include <vector>
 
-namespace sluice::daemon {
+namespace sluice {
 namespace {
 
 TEST(Mailbox, RunsWhatWasPostedInOrder) {
@@ -48,4 +48,4 @@ TEST(Mailbox, DoesNotWaitForEver) {
 }
 
 }  // namespace
-}  // namespace sluice::daemon
+}  // namespace sluice
