@@ -21,6 +21,10 @@ std::shared_ptr<AlignedBuffer> BufferPool::take(uint64_t bytes) {
   if (found.size() == 0) {
     found = AlignedBuffer(bytes);
   }
+  {
+    std::scoped_lock lock(mutex_);
+    taken_bytes_ += found.size();
+  }
   auto give_back = [pool = weak_from_this()](AlignedBuffer* buffer) {
     if (auto alive = pool.lock()) {
       alive->give_back(std::move(*buffer));
@@ -30,11 +34,23 @@ std::shared_ptr<AlignedBuffer> BufferPool::take(uint64_t bytes) {
   return {new AlignedBuffer(std::move(found)), give_back};
 }
 
+uint64_t BufferPool::taken_bytes() const {
+  std::scoped_lock lock(mutex_);
+  return taken_bytes_;
+}
+
+// The longest idle ones go for it: a size that nobody asks for any more does not stay.
 void BufferPool::give_back(AlignedBuffer buffer) {
   std::scoped_lock lock(mutex_);
-  if (idle_bytes_ + buffer.size() <= idle_bytes_max_) {
-    idle_bytes_ += buffer.size();
-    idle_.push_back(std::move(buffer));
+  taken_bytes_ -= buffer.size();
+  if (buffer.size() > idle_bytes_max_) {
+    return;
+  }
+  idle_bytes_ += buffer.size();
+  idle_.push_back(std::move(buffer));
+  while (idle_bytes_ > idle_bytes_max_) {
+    idle_bytes_ -= idle_.front().size();
+    idle_.pop_front();
   }
 }
 

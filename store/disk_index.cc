@@ -65,7 +65,7 @@ void DiskIndex::unlink(IndexEntry& entry) {
   }
 }
 
-void DiskIndex::put(const Id& id, const LogEntry& page, bool is_cut) {
+void DiskIndex::put(const RecordId& id, const LogEntry& page, bool is_cut) {
   auto segment = segments_.find(page.sequence >> kOrdinalBits);
   SLUICE_ASSERT(segment != segments_.end());
   IndexEntry& entry = entries_[id];
@@ -75,7 +75,7 @@ void DiskIndex::put(const Id& id, const LogEntry& page, bool is_cut) {
   link(entry, segment->second);
 }
 
-void DiskIndex::take_out(const Id& id) {
+void DiskIndex::take_out(const RecordId& id) {
   auto found = entries_.find(id);
   unlink(found->second);
   page_bytes_ -= found->second.log.bytes;
@@ -84,7 +84,7 @@ void DiskIndex::take_out(const Id& id) {
 
 void DiskIndex::insert(const LogEntry& page, uint64_t durable_sequence) {
   SLUICE_ASSERT(page.type == EntryType::page);
-  Id id = {page.tenant, page.key};
+  RecordId id = {page.tenant, page.key};
   if (page.sequence <= durable_sequence) {
     replaced_.erase(id);
   }
@@ -119,7 +119,7 @@ bool DiskIndex::cut(const LogEntry& cut) {
 }
 
 void DiskIndex::lose(uint32_t tenant, const Key& key) {
-  Id id = {tenant, key};
+  RecordId id = {tenant, key};
   take_out(id);
   auto replaced = replaced_.find(id);
   if (replaced == replaced_.end()) {
@@ -132,7 +132,7 @@ void DiskIndex::lose(uint32_t tenant, const Key& key) {
 }
 
 bool DiskIndex::erase(uint32_t tenant, const Key& key) {
-  Id id = {tenant, key};
+  RecordId id = {tenant, key};
   replaced_.erase(id);
   if (!entries_.contains(id)) {
     return false;

@@ -84,31 +84,21 @@ class DiskIndex {
   uint64_t page_bytes() const { return page_bytes_; }
 
  private:
-  struct Id {
-    uint32_t tenant = 0;
-    Key key{};
-
-    bool operator==(const Id&) const = default;
-  };
-
-  struct IdHash {
-    size_t operator()(const Id& id) const { return KeyHash()(id.key) ^ id.tenant; }
-  };
-
   // A page that counts again if the one that replaced it is lost.
   struct Replaced {
     LogEntry log;
     bool is_cut = false;
   };
 
-  void put(const Id& id, const LogEntry& page, bool is_cut);
-  void take_out(const Id& id);
+  void put(const RecordId& id, const LogEntry& page, bool is_cut);
+  void take_out(const RecordId& id);
   void link(IndexEntry& entry, IndexSegment& segment);
   void unlink(IndexEntry& entry);
 
-  std::unordered_map<Id, IndexEntry, IdHash> entries_;
+  std::unordered_map<RecordId, IndexEntry, RecordIdHash> entries_;
   std::map<uint64_t, IndexSegment> segments_;
-  std::unordered_map<Id, Replaced, IdHash> replaced_;  // only of what is not durable yet
+  std::unordered_map<RecordId, Replaced, RecordIdHash>
+      replaced_;  // only of what is not durable yet
   uint64_t page_bytes_ = 0;
 };
 

@@ -7,7 +7,7 @@ namespace sluice::store {
 namespace {
 
 void stage_deleted(DiskJob& job, const DiskOp& op) {
-  std::span<const DeletedKey> left(op.deleted);
+  std::span<const RecordId> left(op.deleted);
   while (!left.empty()) {
     size_t count = std::min<size_t>(left.size(), kTombstoneKeysMax);
     job.batch.add_tombstone(left.first(count));
@@ -52,6 +52,9 @@ void write_job(LogWriter& writer, DiskJob& job) {
   for (const DiskOp& op : job.ops) {
     if (op.kind == DiskOpKind::descriptor) {
       writer.describe(op.space, op.descriptor);
+      if (op.forgotten) {
+        writer.forget(*op.forgotten);
+      }
     }
   }
   job.report = writer.write(job.batch, job.options);

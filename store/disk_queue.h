@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "src/base/result.h"
@@ -25,6 +26,9 @@ enum class DiskOpKind : uint8_t {
   barrier,  // all before it becomes durable
 };
 
+// Charged for a queued op beside what it holds.
+inline constexpr uint64_t kOpOverheadBytes = 512;
+
 struct DiskOp {
   DiskOpKind kind = DiskOpKind::barrier;
   uint64_t ticket = 0;  // rises with each op
@@ -36,11 +40,12 @@ struct DiskOp {
   ByteSpan bytes;
   std::shared_ptr<const void> keep_alive;
 
-  DescriptorKey space;  // of a descriptor
+  RecordId space;                     // of a descriptor
+  std::optional<RecordId> forgotten;  // whose room it takes
   std::shared_ptr<const Bytes> descriptor;
 
-  std::vector<DeletedKey> deleted;  // of a tombstone
-  LogEntry cut;                     // of a cut
+  std::vector<RecordId> deleted;  // of a tombstone
+  LogEntry cut;                   // of a cut
 
   std::function<void(Status)> done;  // may be empty
 

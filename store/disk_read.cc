@@ -22,8 +22,7 @@ Status apply_cut(Record& record, const LogEntry& entry) {
 }
 
 Result<DiskPage> read_once(const ReadJob& job) {
-  auto memory = job.buffers->take(job.memory_bytes());
-  MutByteSpan extent = memory->bytes().first(job.memory_bytes());
+  MutByteSpan extent = job.memory->bytes().first(job.memory_bytes());
   SLUICE_CHECK(job.file->read(job.place.offset, extent));
   SLUICE_TRY(RecordHead head, parse_head(extent, job.place));
   if (head.entry.type != EntryType::page || head.entry.sequence != job.entry.sequence ||
@@ -45,7 +44,7 @@ Result<DiskPage> read_once(const ReadJob& job) {
   }
   page.bytes = ByteSpan(extent).subspan(head.entry.head_bytes, job.entry.bytes);
   SLUICE_CHECK(verify(page.record, page.bytes));
-  page.keep_alive = std::move(memory);
+  page.keep_alive = job.memory;
   return page;
 }
 

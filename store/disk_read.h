@@ -26,7 +26,7 @@ struct DiskPage {
 
 struct ReadJob {
   std::shared_ptr<BlockFile> file;
-  std::shared_ptr<BufferPool> buffers;
+  std::shared_ptr<AlignedBuffer> memory;  // memory_bytes() or more
   LogPlace place;
   LogEntry entry;       // as the index has it: shortened by cuts
   bool is_cut = false;  // then the record in the log is longer

@@ -43,10 +43,10 @@ struct DiskTierConfig {
   uint64_t queue_bytes_max = 256ull << 20;  // of pages that wait to be written, 1 MiB..1 TiB
   uint64_t batch_bytes = 4ull << 20;        // written at once, 4 KiB..64 MiB; a longer record alone
   uint32_t reads_max = 4096;                // reads on their way, 1..65536: most wait for a thread
-  uint64_t read_bytes_max = 256ull << 20;   // of these; one read is always let through
-  uint64_t sync_interval_ms = 1000;  // longest time that something is written but not durable, as
-                                     // long as somebody calls write() or tick()
-  uint32_t descriptors_max = 4096;   // of spaces, each up to 64 KiB
+  uint64_t read_bytes_max = 256ull << 20;   // of these and of pages read that are still held
+  uint64_t sync_interval_ms = 1000;  // what is written is durable this long after, at the next
+                                     // write() or tick()
+  uint32_t descriptors_max = 4096;   // of spaces, each up to 64 KiB; the oldest is forgotten
   std::optional<LogId> new_log_id;   // of a log that open() begins; nothing: drawn from the system
   std::function<void(std::string_view)> log_line;  // damage and lost segments, for the daemon's log
 
@@ -98,7 +98,7 @@ struct DiskTierStats {
   uint64_t overloaded_writes = 0;  // the queue was full and somebody waited
   uint64_t refused_writes = 0;     // bytes that no longer agreed with their sums
   uint64_t failed_writes = 0;      // device full or failing
-  uint64_t erased = 0;             // keys in tombstones
+  uint64_t erased = 0;             // pages that a tombstone took out
   uint64_t evicted = 0;            // pages that went with their segment
   uint64_t dropped_segments = 0;
   uint64_t failed_segments = 0;  // given up after a failed write or sync
@@ -132,26 +132,26 @@ class DiskTier {
   std::optional<DiskEntry> find(uint32_t tenant, const Key& key) const;
 
   // Queues a page; a later one of its key replaces an earlier one. Checks it against its sums
-  // before it is written. Errors, at once: too_large (no segment can hold it, or more than
+  // before it is written. Errors, at once: too_large (more than half of the log, or than
   // kPageBytesMax), invalid_argument (bytes are not as long as the record says), overloaded (the
   // queue is full: the caller waits for an ack, or the write is dropped; either is counted).
   // done: bad_checksum (it no longer agrees with its sums), no_space, io_error.
   Status write(DiskWrite write, DiskDone done);
 
   // Keeps a space's descriptor beside its pages: in every segment that gets one of them. The same
-  // one again costs nothing. Durable with the first page that asks for it. Errors: too_large,
-  // no_space (descriptors_max).
+  // one again costs nothing. Durable with the first page that asks for it. Errors: too_large.
   Status write_descriptor(uint32_t tenant, const Key& space_id, ByteSpan bytes);
 
-  // Reads a page whole and checks it, a second time where it does not agree at first. Errors, at
-  // once: not_found, overloaded. done: damaged (it is out of the index then, and named in the log),
+  // Reads a page whole and checks it, a second time where it does not agree at first. Its memory
+  // counts against read_bytes_max until keep_alive is dropped. Errors, at once: not_found,
+  // overloaded. done: damaged (it is out of the index then, and named in the log),
   // io_error (it stays), not_found (erased meanwhile).
   Status read(uint32_t tenant, const Key& key, DiskReadDone done);
 
   // Takes pages out at once, also those whose write waits; done when a crash cannot bring them
   // back. Keys that are not there are fine. Errors, at once: too_large (more than kKeysMax, or than
   // half the log takes), overloaded. done: no_space, io_error (a restart may bring them back).
-  Status erase(std::span<const DeletedKey> keys, DiskDone done);
+  Status erase(std::span<const RecordId> keys, DiskDone done);
 
   // Shortens a page that is there to `cut.bytes`. Errors, at once: not_found (no such page or
   // another encoding of it), invalid_argument (longer than the page is), overloaded. done:
@@ -172,17 +172,6 @@ class DiskTier {
   DiskTierStats stats() const;
 
  private:
-  struct Id {
-    uint32_t tenant = 0;
-    Key key{};
-
-    bool operator==(const Id&) const = default;
-  };
-
-  struct IdHash {
-    size_t operator()(const Id& id) const { return KeyHash()(id.key) ^ id.tenant; }
-  };
-
   // Somebody who waits until what was written with this sequence is durable.
   struct Waiter {
     uint64_t sequence = 0;
@@ -210,6 +199,7 @@ class DiskTier {
 
   bool is_dirty() const { return last_sequence_ > durable_sequence_; }
 
+  std::optional<RecordId> remember_space(const RecordId& space);
   Status check_write(const DiskWrite& write) const;
   Result<std::shared_ptr<ReadJob>> begin_read(uint32_t tenant, const Key& key);
   void finish_read(const std::shared_ptr<ReadJob>& job);
@@ -226,7 +216,8 @@ class DiskTier {
   LogId log_id_{};
   DiskIndex index_;
   std::shared_ptr<LogWriter> writer_;  // only work on the write lane touches it
-  std::set<DescriptorKey> described_;
+  std::set<RecordId> described_;
+  std::deque<RecordId> described_order_;  // the oldest first
 
   std::deque<DiskOp> queue_;
   uint64_t queued_bytes_ = 0;  // charged for ops in the queue and in jobs
@@ -235,7 +226,9 @@ class DiskTier {
   uint32_t jobs_writing_ = 0;
   std::vector<AlignedBuffer> spare_memory_;
   std::vector<Waiter> waiters_;
-  std::unordered_map<Id, uint64_t, IdHash> erases_;  // keys in queued tombstones: the last ticket
+  bool is_sync_owed_ = false;  // a job that somebody waits for went to the lane without a sync
+  std::unordered_map<RecordId, uint64_t, RecordIdHash>
+      erases_;  // keys in queued tombstones: the last ticket
 
   uint64_t last_sequence_ = 0;  // written
   uint64_t durable_sequence_ = 0;
@@ -243,7 +236,6 @@ class DiskTier {
   uint64_t dirty_since_ns_ = 0;
 
   std::set<std::shared_ptr<ReadJob>> reads_;
-  uint64_t read_bytes_ = 0;
   DiskTierStats stats_;  // counters; gauges are filled in by stats()
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

@@ -41,7 +41,7 @@ Status LogBatch::add(EntryType type, const Record& record, ByteSpan bytes) {
   return {};
 }
 
-void LogBatch::add_tombstone(std::span<const DeletedKey> keys) {
+void LogBatch::add_tombstone(std::span<const RecordId> keys) {
   SLUICE_ASSERT(!keys.empty() && keys.size() <= kTombstoneKeysMax);
   Bytes body(keys.size() * kDeletedKeyBytes);
   encode_deleted(keys, body);
@@ -50,8 +50,7 @@ void LogBatch::add_tombstone(std::span<const DeletedKey> keys) {
   record.entry.head_bytes = log_head_bytes(0);
   record.entry.bytes = body.size();
   record.entry.header_bytes = static_cast<uint32_t>(body.size());
-  Hash32 digest = sha256(body);
-  std::copy_n(digest.begin(), record.entry.encoding_id.size(), record.entry.encoding_id.begin());
+  record.entry.encoding_id = encoding_id_of(body);
   record.deleted.assign(keys.begin(), keys.end());
   append(record, body);
   record.is_copy = true;

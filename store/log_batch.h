@@ -20,9 +20,9 @@ namespace sluice::store {
 struct BatchRecord {
   LogEntry entry;  // offset and sequence once it was placed
   std::vector<SectionSum> sections;
-  std::vector<DeletedKey> deleted;  // of a tombstone
-  bool is_copy = false;             // of the record before it: no entry in the footer
-  uint64_t at = 0;                  // of its head, in the batch's memory
+  std::vector<RecordId> deleted;  // of a tombstone
+  bool is_copy = false;           // of the record before it: no entry in the footer
+  uint64_t at = 0;                // of its head, in the batch's memory
 };
 
 class LogBatch {
@@ -39,7 +39,7 @@ class LogBatch {
   Status add(EntryType type, const Record& record, ByteSpan bytes);
 
   // Adds a tombstone of up to kTombstoneKeysMax keys, twice.
-  void add_tombstone(std::span<const DeletedKey> keys);
+  void add_tombstone(std::span<const RecordId> keys);
 
   // Adds a cut. Requires: entry.type is cut.
   void add_cut(LogEntry entry);

@@ -315,14 +315,17 @@ void encode_head(const LogPlace& place,
   put(out, layout::kHeadXxh3, xxh3_64(out.subspan(layout::kHeadChecksummedFrom)));
 }
 
-std::optional<LogId> peek_log_id(ByteSpan bytes) {
-  if (peek_head_bytes(bytes).has_error()) {
-    return {};
+std::optional<LogId> peek_log_id(ByteSpan block) {
+  if (get<uint32_t>(block, layout::kRecordStart) == layout::kRecordMagic) {
+    return get<LogId>(block, layout::kRecordLogId);
   }
-  return get<LogId>(bytes, layout::kRecordLogId);
+  if (get<uint32_t>(block, layout::kMagic) == layout::kTrailerMagic) {
+    return get<LogId>(block, layout::kLogId);
+  }
+  return {};
 }
 
-Result<uint32_t> peek_head_bytes(ByteSpan bytes) {
+Result<uint32_t> peek_head_bytes(ByteSpan bytes, const LogPlace& place) {
   if (bytes.size() < kLogHeadFixedBytes) {
     return SLUICE_ERR(Errc::truncated,
                       "record head: {} bytes, at least {} needed",
@@ -336,6 +339,7 @@ Result<uint32_t> peek_head_bytes(ByteSpan bytes) {
                       magic,
                       layout::kRecordMagic);
   }
+  SLUICE_CHECK(check_place(bytes, place));
   auto sections = get<uint32_t>(bytes, layout::kSections);
   if (sections > kSectionSumsMax) {
     return SLUICE_ERR(
@@ -345,7 +349,7 @@ Result<uint32_t> peek_head_bytes(ByteSpan bytes) {
 }
 
 Result<RecordHead> parse_head(ByteSpan bytes, const LogPlace& place) {
-  SLUICE_TRY(uint32_t head_bytes, peek_head_bytes(bytes));
+  SLUICE_TRY(uint32_t head_bytes, peek_head_bytes(bytes, place));
   if (bytes.size() < head_bytes) {
     return SLUICE_ERR(
         Errc::truncated, "record head: {} bytes, {} needed", bytes.size(), head_bytes);
@@ -360,7 +364,6 @@ Result<RecordHead> parse_head(ByteSpan bytes, const LogPlace& place) {
                       sum,
                       stored);
   }
-  SLUICE_CHECK(check_place(head, place));
   RecordHead out;
   ByteSpan entry = head.subspan(layout::kRecordEntry.at, kLogEntryBytes);
   SLUICE_TRY(out.entry, parse_entry(entry, place.segment));
@@ -369,7 +372,7 @@ Result<RecordHead> parse_head(ByteSpan bytes, const LogPlace& place) {
   return out;
 }
 
-void encode_deleted(std::span<const DeletedKey> keys, MutByteSpan out) {
+void encode_deleted(std::span<const RecordId> keys, MutByteSpan out) {
   SLUICE_ASSERT(out.size() == keys.size() * kDeletedKeyBytes);
   for (size_t i = 0; i < keys.size(); ++i) {
     MutByteSpan raw = out.subspan(i * kDeletedKeyBytes, kDeletedKeyBytes);
@@ -378,7 +381,7 @@ void encode_deleted(std::span<const DeletedKey> keys, MutByteSpan out) {
   }
 }
 
-Result<std::vector<DeletedKey>> parse_deleted(ByteSpan body) {
+Result<std::vector<RecordId>> parse_deleted(ByteSpan body) {
   if (body.empty() || body.size() % kDeletedKeyBytes != 0 ||
       body.size() / kDeletedKeyBytes > kTombstoneKeysMax) {
     return SLUICE_ERR(Errc::bad_value,
@@ -387,7 +390,7 @@ Result<std::vector<DeletedKey>> parse_deleted(ByteSpan body) {
                       kDeletedKeyBytes,
                       kTombstoneKeysMax);
   }
-  std::vector<DeletedKey> keys(body.size() / kDeletedKeyBytes);
+  std::vector<RecordId> keys(body.size() / kDeletedKeyBytes);
   for (size_t i = 0; i < keys.size(); ++i) {
     ByteSpan raw = body.subspan(i * kDeletedKeyBytes, kDeletedKeyBytes);
     keys[i] = {.tenant = get<uint32_t>(raw, layout::kDeletedTenant),

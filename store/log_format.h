@@ -100,11 +100,6 @@ struct Trailer {
   uint64_t footer_xxh3 = 0;
 };
 
-struct DeletedKey {
-  uint32_t tenant = 0;
-  Key key{};
-};
-
 inline constexpr uint32_t kLogHeadFixedBytes = 208;
 inline constexpr uint32_t kLogEntryBytes = 168;
 inline constexpr uint32_t kLogSectionBytes = 24;
@@ -134,23 +129,23 @@ void encode_head(const LogPlace& place,
                  std::span<const SectionSum> sections,
                  MutByteSpan out);
 
-// The log that a head says it is of, before anything of it is checked; nothing where this is no
-// head.
-std::optional<LogId> peek_log_id(ByteSpan bytes);
+// The log that a head or trailer says it is of, before anything of it is checked; nothing where
+// this is neither. Requires: `block` has kBlockBytes.
+std::optional<LogId> peek_log_id(ByteSpan block);
 
-// How long the head is whose first bytes these are. Errors: truncated, bad_magic, too_large.
-Result<uint32_t> peek_head_bytes(ByteSpan bytes);
+// How long the head is whose first bytes these are. Errors: truncated, bad_magic, bad_value
+// (written for another log, segment or offset: misdirected or stale), too_large.
+Result<uint32_t> peek_head_bytes(ByteSpan bytes, const LogPlace& place);
 
 // The head at the front of `bytes`, which may be longer. Errors: as peek_head_bytes; bad_checksum;
-// bad_value (a field out of range, or the record was written for another log, segment or offset:
-// misdirected or stale); reserved_set.
+// bad_value (a field out of range too); reserved_set.
 Result<RecordHead> parse_head(ByteSpan bytes, const LogPlace& place);
 
 // Writes kDeletedKeyBytes a key. Requires: `out` has these.
-void encode_deleted(std::span<const DeletedKey> keys, MutByteSpan out);
+void encode_deleted(std::span<const RecordId> keys, MutByteSpan out);
 
 // The keys of a tombstone's body. Errors: bad_value.
-Result<std::vector<DeletedKey>> parse_deleted(ByteSpan body);
+Result<std::vector<RecordId>> parse_deleted(ByteSpan body);
 
 // Whole blocks for a footer of so many entries, its trailer included.
 constexpr uint64_t sealed_tail_bytes(uint64_t entries) {

@@ -16,7 +16,7 @@ struct Candidate {
   std::shared_ptr<BlockFile> file;
   uint64_t bytes = 0;
   std::optional<SegmentHeader> header;
-  std::string header_error;
+  std::optional<Error> header_error;
 };
 
 class Recovery {
@@ -29,14 +29,15 @@ class Recovery {
  private:
   Status find_segments();
   Status read_header(Candidate& candidate);
-  std::optional<LogId> log_id() const;
+  static std::optional<LogId> id_without_header(const Candidate& candidate);
+  Result<std::optional<LogId>> log_id() const;
   Status check_log_ids() const;
-  Status recover_segment(Candidate& candidate);
+  void recover_segment(Candidate& candidate);
   void take_footer(Candidate& candidate, const std::vector<LogEntry>& entries);
-  Status scan(Candidate& candidate);
+  void scan(Candidate& candidate);
   bool sync(Candidate& candidate);
   void seal(Candidate& candidate, const ScanResult& found);
-  Status drop_empty(const Candidate& candidate);
+  void drop_empty(const Candidate& candidate);
   void apply(const LogEntry& entry);
   void take_descriptor(const ScannedRecord& record);
   void line(std::string text);
@@ -48,7 +49,7 @@ class Recovery {
   std::vector<Candidate> candidates_;  // ascending
   LogId log_id_{};
   RecoveredLog out_;
-  std::set<DescriptorKey> described_;
+  std::set<RecordId> described_;
 };
 
 void Recovery::line(std::string text) {
@@ -64,11 +65,11 @@ Status Recovery::find_segments() {
     if (!number) {
       continue;
     }
-    if (*number == 0 || *number >= kSegmentNumberMax) {
+    if (*number == 0 || *number > kSegmentNumberMax) {
       return SLUICE_ERR(Errc::bad_value,
                         "{}: segment numbers are 1 to {}; discard it with: rm {}",
                         name,
-                        kSegmentNumberMax - 1,
+                        kSegmentNumberMax,
                         device_.path_of(name));
     }
     Candidate candidate{.number = *number};
@@ -83,13 +84,13 @@ Status Recovery::find_segments() {
 
 Status Recovery::read_header(Candidate& candidate) {
   AlignedBuffer block(kBlockBytes);
-  Status status = candidate.file->read(0, block.bytes());
-  Result<SegmentHeader> header = status.has_value() ? parse_segment_header(block.bytes())
-                                                    : Result<SegmentHeader>(status.error());
-  if (header.has_error() && header.error().code == Errc::bad_checksum) {
-    // Damage on the way is gone the second time.
-    status = candidate.file->read(0, block.bytes());
-    header = parse_segment_header(block.bytes());
+  auto read = [&]() -> Result<SegmentHeader> {
+    SLUICE_CHECK(candidate.file->read(0, block.bytes()));
+    return parse_segment_header(block.bytes());
+  };
+  Result<SegmentHeader> header = read();
+  if (header.has_error()) {
+    header = read();  // damage on the way is gone the second time
   }
   std::string name = segment_name(candidate.number);
   if (header.has_error() && header.error().code == Errc::bad_version) {
@@ -100,19 +101,41 @@ Status Recovery::read_header(Candidate& candidate) {
                       device_.path_of("*.seg"));
   }
   if (header.has_error()) {
-    candidate.header_error = header.error().to_string();
+    candidate.header_error = header.error();
   } else if (header->number != candidate.number) {
-    candidate.header_error =
-        fmt::format("it is the header of segment {:016x}: misdirected", header->number);
+    candidate.header_error = SLUICE_ERR(
+        Errc::bad_value, "it is the header of segment {:016x}: misdirected", header->number);
   } else {
     candidate.header = *header;
   }
   return {};
 }
 
-// The id that most headers have, of equally many the one of the highest number; without any header,
-// the one in a first record that says where it stands.
-std::optional<LogId> Recovery::log_id() const {
+// The id in a trailer or first record that says where it stands.
+std::optional<LogId> Recovery::id_without_header(const Candidate& candidate) {
+  if (candidate.bytes < 2 * kBlockBytes) {
+    return {};
+  }
+  AlignedBuffer block(kBlockBytes);
+  uint64_t last = (candidate.bytes / kBlockBytes - 1) * kBlockBytes;
+  std::optional<LogId> id;
+  if (candidate.file->read(last, block.bytes()).has_value() && (id = peek_log_id(block.bytes())) &&
+      parse_trailer(block.bytes(), {.log_id = *id, .number = candidate.number}, candidate.bytes)
+          .has_value()) {
+    return id;
+  }
+  FileWindow window(*candidate.file, candidate.bytes);
+  if (candidate.file->read(kBlockBytes, block.bytes()).has_value() &&
+      (id = peek_log_id(block.bytes())) &&
+      read_record(window, {*id, candidate.number, kBlockBytes}).has_value()) {
+    return id;
+  }
+  return {};
+}
+
+// The id that most headers have, of equally many the one of the highest number. Errors: io_error
+// (there is a log whose id cannot be read: a new one beside it would keep it from being read ever).
+Result<std::optional<LogId>> Recovery::log_id() const {
   std::map<LogId, uint64_t> votes;
   std::optional<LogId> best;
   for (const Candidate& candidate : candidates_) {
@@ -125,15 +148,15 @@ std::optional<LogId> Recovery::log_id() const {
     }
   }
   for (const Candidate& candidate : candidates_) {
-    AlignedBuffer block(kBlockBytes);
-    if (best || candidate.bytes < 2 * kBlockBytes ||
-        candidate.file->read(kBlockBytes, block.bytes()).has_error()) {
-      continue;
-    }
-    std::optional<LogId> id = peek_log_id(block.bytes());
-    FileWindow window(*candidate.file, candidate.bytes);
-    if (id && read_record(window, {*id, candidate.number, kBlockBytes}).has_value()) {
-      best = id;
+    best = best ? best : id_without_header(candidate);
+  }
+  for (const Candidate& candidate : candidates_) {
+    if (!best && candidate.header_error && candidate.header_error->code == Errc::io_error) {
+      return SLUICE_ERR(Errc::io_error,
+                        "no segment's header can be read: {}; mend the disk, or discard the log "
+                        "with: rm {}",
+                        candidate.header_error->text,
+                        device_.path_of("*.seg"));
     }
   }
   return best;
@@ -222,11 +245,15 @@ void Recovery::describe(const Candidate& candidate, const ScanResult& found) {
   }
 }
 
-Status Recovery::drop_empty(const Candidate& candidate) {
-  std::string name = segment_name(candidate.number);
-  line(fmt::format(
-      "segment {:016x}: {} bytes without a record: removed", candidate.number, candidate.bytes));
-  return device_.remove(name);
+void Recovery::drop_empty(const Candidate& candidate) {
+  Status status = device_.remove(segment_name(candidate.number));
+  if (status.has_error()) {
+    out_.segments[candidate.number] = candidate.bytes;
+  }
+  line(fmt::format("segment {:016x}: {} bytes without a record: {}",
+                   candidate.number,
+                   candidate.bytes,
+                   status.has_error() ? "stays: " + status.error().to_string() : "removed"));
 }
 
 // Cuts off the tail and writes the footer. A device that refuses leaves the segment without.
@@ -249,13 +276,13 @@ void Recovery::seal(Candidate& candidate, const ScanResult& found) {
   }
 }
 
-Status Recovery::scan(Candidate& candidate) {
+void Recovery::scan(Candidate& candidate) {
   ++report_.scanned_segments;
   if (!candidate.header && candidate.bytes >= kBlockBytes) {
     ++report_.damaged;
     line(fmt::format("segment {:016x} offset 0: the header is damaged: {}",
                      candidate.number,
-                     candidate.header_error));
+                     candidate.header_error->to_string()));
   }
   FileWindow window(*candidate.file, candidate.bytes);
   ScanResult found = scan_segment(
@@ -266,14 +293,14 @@ Status Recovery::scan(Candidate& candidate) {
       });
   describe(candidate, found);
   if (found.entries.empty() && !found.has_read_errors) {
-    return drop_empty(candidate);
+    drop_empty(candidate);
+    return;
   }
   // A footer says that the records before it are durable.
   if (sync(candidate) && !found.has_read_errors) {
     seal(candidate, found);
   }
   std::for_each(found.entries.begin(), found.entries.end(), [&](const LogEntry& e) { apply(e); });
-  return {};
 }
 
 // Takes the segment in and makes durable what it has; false, with a line, if the device refuses.
@@ -289,7 +316,7 @@ bool Recovery::sync(Candidate& candidate) {
   return status.has_value();
 }
 
-Status Recovery::recover_segment(Candidate& candidate) {
+void Recovery::recover_segment(Candidate& candidate) {
   if (candidate.header) {
     auto entries = read_footer(*candidate.file, candidate.bytes, *candidate.header);
     if (entries.has_error() && entries.error().code != Errc::bad_magic) {
@@ -299,20 +326,20 @@ Status Recovery::recover_segment(Candidate& candidate) {
       // The process may have ended before anybody synced.
       sync(candidate);
       take_footer(candidate, *entries);
-      return {};
+      return;
     }
   }
-  return scan(candidate);
+  scan(candidate);
 }
 
 Result<RecoveredLog> Recovery::run() {
   SLUICE_CHECK(find_segments());
   report_.segments = candidates_.size();
-  out_.log_id = log_id();
+  SLUICE_TRY(out_.log_id, log_id());
   log_id_ = out_.log_id.value_or(LogId{});
   SLUICE_CHECK(check_log_ids());
   for (Candidate& candidate : candidates_) {
-    SLUICE_CHECK(recover_segment(candidate));
+    recover_segment(candidate);
     candidate.file.reset();
   }
   SLUICE_CHECK(device_.sync_folder(SyncSite::recovered_folder));

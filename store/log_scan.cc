@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <future>
+#include <system_error>
 
 namespace sluice::store {
 
@@ -27,7 +28,7 @@ void add_entries(const ScannedRecord& record, std::vector<LogEntry>& entries) {
   if (keys.has_error()) {
     return;
   }
-  for (const DeletedKey& deleted : *keys) {
+  for (const RecordId& deleted : *keys) {
     entries.push_back(entry);
     entries.back().tenant = deleted.tenant;
     entries.back().key = deleted.key;
@@ -36,7 +37,7 @@ void add_entries(const ScannedRecord& record, std::vector<LogEntry>& entries) {
 
 Result<ScannedRecord> read_record_once(FileWindow& window, const LogPlace& place) {
   SLUICE_TRY(ByteSpan block, window.view(place.offset, kBlockBytes));
-  SLUICE_TRY(uint64_t head_bytes, peek_head_bytes(block));
+  SLUICE_TRY(uint64_t head_bytes, peek_head_bytes(block, place));
   SLUICE_TRY(ByteSpan head, window.view(place.offset, round_up_to_block(head_bytes)));
   ScannedRecord record;
   SLUICE_TRY(record.head, parse_head(head, place));
@@ -49,19 +50,26 @@ Result<ScannedRecord> read_record_once(FileWindow& window, const LogPlace& place
   return record;
 }
 
-}  // namespace
+bool starts_record(FileWindow& window, const LogPlace& place) {
+  auto block = window.view(place.offset, kBlockBytes);
+  return block.has_value() && peek_head_bytes(*block, place).has_value();
+}
 
-namespace {
-
-// Two reads at once keep a device busier than one; short ones are not worth a thread.
+// Two reads at once keep a device busier than one; short ones are not worth a thread. Where there
+// is none to be had, one after the other.
 Status read_halves(BlockFile& file, uint64_t offset, MutByteSpan out) {
   constexpr uint64_t kWorthBytes = 2 << 20;
   if (out.size() < kWorthBytes) {
     return file.read(offset, out);
   }
   const uint64_t half = round_up_to_block(out.size() / 2);
-  auto second =
-      std::async(std::launch::async, [&] { return file.read(offset + half, out.subspan(half)); });
+  auto read_second = [&] { return file.read(offset + half, out.subspan(half)); };
+  std::future<Status> second;
+  try {
+    second = std::async(std::launch::async, read_second);
+  } catch (const std::system_error&) {
+    second = std::async(std::launch::deferred, read_second);
+  }
   Status first = file.read(offset, out.first(half));
   Status rest = second.get();
   return first.has_error() ? first : rest;
@@ -112,9 +120,9 @@ Result<ByteSpan> FileWindow::view(uint64_t offset, uint64_t bytes) {
   return ByteSpan(memory_.bytes()).subspan(offset - start_, bytes);
 }
 
-Result<ScannedRecord> read_record(FileWindow& window, const LogPlace& place) {
+Result<ScannedRecord> read_record(FileWindow& window, const LogPlace& place, bool is_expected) {
   auto record = read_record_once(window, place);
-  if (record.has_error() && record.error().code != Errc::bad_magic) {
+  if (record.has_error() && (is_expected || starts_record(window, place))) {
     window.forget();  // damage on the way is gone the second time
     record = read_record_once(window, place);
   }
@@ -128,7 +136,7 @@ ScanResult scan_segment(FileWindow& window,
   std::optional<ScanGap> gap;
   int read_errors = 0;
   for (uint64_t at = kBlockBytes; at + kBlockBytes <= window.file_bytes();) {
-    auto record = read_record(window, {segment.log_id, segment.number, at});
+    auto record = read_record(window, {segment.log_id, segment.number, at}, !gap);
     uint64_t ordinal = record.has_value() ? record->head.entry.sequence & kOrdinalMax : 0;
     if (record.has_value() && ordinal > out.last_ordinal) {
       if (gap) {

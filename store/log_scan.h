@@ -51,9 +51,12 @@ struct ScannedRecord {
   ByteSpan body;
 };
 
-// The record at `offset`, checked whole; read again where it does not agree at first. Valid until
-// the window's next call. Errors: as parse_head and verify; truncated, io_error.
-Result<ScannedRecord> read_record(FileWindow& window, const LogPlace& place);
+// The record at `offset`, checked whole; read again where it does not agree at first, unless none
+// is expected there and nothing looks like one. Valid until the window's next call. Errors: as
+// parse_head and verify; truncated, io_error.
+Result<ScannedRecord> read_record(FileWindow& window,
+                                  const LogPlace& place,
+                                  bool is_expected = true);
 
 // A place where no record could be read.
 struct ScanGap {

@@ -10,14 +10,13 @@ namespace {
 // and dropping a segment a batch would only empty the log for them.
 constexpr uint64_t kFullPauseNs = 5'000'000'000;
 
-Record descriptor_record(const DescriptorKey& key, const Bytes& bytes) {
+Record descriptor_record(const RecordId& key, const Bytes& bytes) {
   Record record;
-  record.tenant = key.first;
-  record.key = key.second;
-  record.space_id = key.second;
+  record.tenant = key.tenant;
+  record.key = key.key;
+  record.space_id = key.key;
   record.header_bytes = static_cast<uint32_t>(bytes.size());
-  Hash32 digest = sha256(bytes);
-  std::copy_n(digest.begin(), record.encoding_id.size(), record.encoding_id.begin());
+  record.encoding_id = encoding_id_of(bytes);
   return record;
 }
 
@@ -36,10 +35,10 @@ uint64_t LogWriter::log_bytes() const {
 }
 
 // Spaces of the batch's pages whose descriptors the current segment does not have yet.
-std::vector<DescriptorKey> LogWriter::undescribed(const LogBatch& batch) const {
-  std::set<DescriptorKey> out;
+std::vector<RecordId> LogWriter::undescribed(const LogBatch& batch) const {
+  std::set<RecordId> out;
   for (const BatchRecord& record : batch.records()) {
-    DescriptorKey key = {record.entry.tenant, record.entry.space_id};
+    RecordId key = {record.entry.tenant, record.entry.space_id};
     bool is_new = !current_ || !current_->described.contains(key);
     if (record.entry.type == EntryType::page && is_new && descriptors_.contains(key)) {
       out.insert(key);
@@ -62,8 +61,8 @@ Status LogWriter::prepare_segment(const LogBatch& batch, WriteReport& report) {
     return {};
   }
   uint64_t descriptor_bytes = 0;
-  std::vector<DescriptorKey> spaces = undescribed(batch);
-  for (const DescriptorKey& key : spaces) {
+  std::vector<RecordId> spaces = undescribed(batch);
+  for (const RecordId& key : spaces) {
     descriptor_bytes += descriptor_extent(*descriptors_.at(key));
   }
   if (current_ && current_->ordinal != 0 && !fits(batch, descriptor_bytes, spaces.size())) {
@@ -126,12 +125,12 @@ Status LogWriter::drop_oldest(WriteReport& report) {
 }
 
 Status LogWriter::append_descriptors(const LogBatch& batch) {
-  std::vector<DescriptorKey> spaces = undescribed(batch);
+  std::vector<RecordId> spaces = undescribed(batch);
   if (spaces.empty()) {
     return {};
   }
   LogBatch descriptors{AlignedBuffer()};
-  for (const DescriptorKey& key : spaces) {
+  for (const RecordId& key : spaces) {
     const Bytes& bytes = *descriptors_.at(key);
     SLUICE_CHECK(descriptors.add(EntryType::descriptor, descriptor_record(key, bytes), bytes));
   }
@@ -165,7 +164,7 @@ Status LogWriter::append(LogBatch& batch) {
     if (record.deleted.empty()) {
       current.entries.push_back(record.entry);
     }
-    for (const DeletedKey& deleted : record.deleted) {
+    for (const RecordId& deleted : record.deleted) {
       current.entries.push_back(record.entry);
       current.entries.back().tenant = deleted.tenant;
       current.entries.back().key = deleted.key;
@@ -221,8 +220,9 @@ void LogWriter::give_up(WriteReport& report, const Error& reason) {
   report.failed.push_back(
       {.number = current.number,
        .durable_sequence = sequence_of(current.number, current.synced_ordinal)});
-  bool is_cut = current.file->truncate(is_kept ? current.end : current.synced_end).has_value();
-  segments_[current.number] = current.end;
+  uint64_t end = is_kept ? current.end : current.synced_end;
+  bool is_cut = current.file->truncate(end).has_value();
+  segments_[current.number] = is_cut ? end : current.end;
   if (current.synced_ordinal == 0 && device_.remove(segment_name(current.number)).has_value()) {
     segments_.erase(current.number);
     report.dropped.push_back(current.number);

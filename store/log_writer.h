@@ -30,8 +30,6 @@ struct LogWriterConfig {
   std::map<uint64_t, uint64_t> segments;  // that are there: bytes by number
 };
 
-using DescriptorKey = std::pair<uint32_t, Key>;  // tenant, space_id
-
 struct OpenedSegment {
   uint64_t number = 0;
   std::shared_ptr<BlockFile> file;
@@ -70,9 +68,12 @@ class LogWriter {
         durable_sequence_(sequence_of(config.next_number - 1, kOrdinalMax)) {}
 
   // Keeps a descriptor for every segment that will get a page of its space.
-  void describe(const DescriptorKey& key, std::shared_ptr<const Bytes> descriptor) {
-    descriptors_[key] = std::move(descriptor);
+  void describe(const RecordId& space, std::shared_ptr<const Bytes> descriptor) {
+    descriptors_[space] = std::move(descriptor);
   }
+
+  // Segments to come get it no more.
+  void forget(const RecordId& space) { descriptors_.erase(space); }
 
   // Appends a batch, which may be empty. status: no_space, io_error.
   WriteReport write(LogBatch& batch, const WriteOptions& options);
@@ -87,7 +88,7 @@ class LogWriter {
     uint64_t synced_ordinal = 0;
     bool can_sync = true;  // no sync of it has failed
     std::vector<LogEntry> entries;
-    std::set<DescriptorKey> described;
+    std::set<RecordId> described;
   };
 
   Status try_write(LogBatch& batch, const WriteOptions& options, WriteReport& report);
@@ -99,7 +100,7 @@ class LogWriter {
   Status seal();
   Status drop_oldest(WriteReport& report);
   void give_up(WriteReport& report, const Error& reason);
-  std::vector<DescriptorKey> undescribed(const LogBatch& batch) const;
+  std::vector<RecordId> undescribed(const LogBatch& batch) const;
   Status append_descriptors(const LogBatch& batch);
   uint64_t log_bytes() const;
 
@@ -109,7 +110,7 @@ class LogWriter {
   uint64_t next_number_;
   std::optional<Current> current_;
   std::map<uint64_t, uint64_t> segments_;  // all but the current one: bytes by number
-  std::map<DescriptorKey, std::shared_ptr<const Bytes>> descriptors_;
+  std::map<RecordId, std::shared_ptr<const Bytes>> descriptors_;
   uint64_t durable_sequence_ = 0;
   std::optional<uint64_t>
       full_until_ns_;  // the device is full: nothing is dropped for it till then

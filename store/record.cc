@@ -1,6 +1,6 @@
 #include "store/record.h"
 
-#include <cstring>
+#include <algorithm>
 
 namespace sluice::store {
 
@@ -28,15 +28,22 @@ Status verify_layout(const Record& record, uint64_t length) {
 
 }  // namespace
 
+EncodingId encoding_id_of(ByteSpan header) {
+  Hash32 digest = sha256(header);
+  EncodingId id;
+  std::copy_n(digest.begin(), id.size(), id.begin());
+  return id;
+}
+
 Status verify(const Record& record, ByteSpan bytes) {
   SLUICE_CHECK(verify_layout(record, bytes.size()));
-  Hash32 header = sha256(bytes.first(record.header_bytes));
-  if (std::memcmp(header.data(), record.encoding_id.data(), record.encoding_id.size()) != 0) {
+  EncodingId id = encoding_id_of(bytes.first(record.header_bytes));
+  if (id != record.encoding_id) {
     return SLUICE_ERR(Errc::bad_checksum,
                       "record {}: header at offset 0: its {} bytes hash to {}, stored {}",
                       to_hex(record.key),
                       record.header_bytes,
-                      to_hex(ByteSpan(header).first(record.encoding_id.size())),
+                      to_hex(id),
                       to_hex(record.encoding_id));
   }
   uint64_t at = record.header_bytes;

@@ -26,6 +26,18 @@ struct KeyHash {
   size_t operator()(const Key& key) const { return load_le<uint64_t>(key.data()); }
 };
 
+// Whose record it is and under which key: what a tier finds it by.
+struct RecordId {
+  uint32_t tenant = 0;
+  Key key{};
+
+  auto operator<=>(const RecordId&) const = default;
+};
+
+struct RecordIdHash {
+  size_t operator()(const RecordId& id) const { return KeyHash()(id.key) ^ id.tenant; }
+};
+
 // Where a section ends and what its bytes hash to. It begins where the one before it, or the
 // header, ends.
 struct SectionSum {
@@ -41,7 +53,7 @@ struct Record {
   Key key{};
   Key anchor = kNoAnchor;  // the record that this one is of no use without
   Hash32 space_id{};
-  EncodingId encoding_id{};  // first 16 bytes of the header's SHA-256
+  EncodingId encoding_id{};  // encoding_id_of() the header
   uint32_t header_bytes = 0;
   uint32_t rows = 0;        // refinements stored
   uint32_t quality_kl = 0;  // of all stored rows, micro-nats; provenance included
@@ -53,6 +65,9 @@ struct Record {
 
   bool operator==(const Record&) const = default;
 };
+
+// First 16 bytes of the header's SHA-256.
+EncodingId encoding_id_of(ByteSpan header);
 
 // Checks that `bytes` are the record's: length, the header's hash, each section's checksum.
 // Errors: bad_value (section ends out of order), truncated (another length than the record's),

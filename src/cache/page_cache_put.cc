@@ -172,7 +172,7 @@ bool PageCache::take_out_doubted(const OpenSpace& open,
 void PageCache::erase(const OpenSpace& open, std::span<const Key> keys, EraseDone done) {
   const uint32_t tenant = open.space->tenant;
   uint32_t erased = 0;
-  std::vector<store::DeletedKey> deleted;
+  std::vector<store::RecordId> deleted;
   for (const Key& key : keys) {
     erased += find(open, key) ? 1 : 0;
     if (find_in_ram(open, key) != nullptr) {

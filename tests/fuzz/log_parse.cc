@@ -18,11 +18,13 @@ void stamp(Bytes& bytes, uint32_t at, uint32_t from, size_t end) {
 }
 
 void head(Bytes bytes, bool fit) {
-  auto length = peek_head_bytes(bytes);
-  if (fit && length.has_value() && *length <= bytes.size()) {
+  if (fit && bytes.size() >= kLogHeadFixedBytes) {
     std::copy(kPlace.log_id.begin(), kPlace.log_id.end(), bytes.begin() + layout::kRecordLogId.at);
     store_le(bytes.data() + layout::kRecordSegment.at, kPlace.segment);
     store_le(bytes.data() + layout::kRecordEntry.at + layout::kOffset.at, kPlace.offset);
+  }
+  auto length = peek_head_bytes(bytes, kPlace);
+  if (fit && length.has_value() && *length <= bytes.size()) {
     stamp(bytes, layout::kHeadXxh3.at, layout::kHeadChecksummedFrom, *length);
   }
   auto parsed = parse_head(bytes, kPlace);

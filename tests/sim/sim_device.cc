@@ -142,7 +142,7 @@ Status SimDevice::do_remove(const std::string& name) {
   std::scoped_lock lock(mutex_);
   SLUICE_CHECK(gone(generation_));
   bool in_part = false;
-  if (!names_.contains(name) || !count_change(in_part)) {
+  if (!names_.contains(name) || keeps_names || !count_change(in_part)) {
     return SLUICE_ERR(Errc::io_error, "cannot remove {}", name);
   }
   names_.erase(name);
@@ -164,7 +164,7 @@ Status SimDevice::do_sync_folder(SyncSite site) {
 }
 
 Status SimDevice::read(SimContent& content, uint64_t offset, MutByteSpan out) {
-  if (chance(faults.read_error)) {
+  if (chance(faults.read_error) || offset >= unreadable_from) {
     return SLUICE_ERR(Errc::io_error, "the simulated device cannot read");
   }
   if (offset + out.size() > content.now.size()) {
@@ -183,7 +183,8 @@ Status SimDevice::read(SimContent& content, uint64_t offset, MutByteSpan out) {
     }
   }
   std::copy_n(from->begin() + static_cast<ptrdiff_t>(offset), out.size(), out.begin());
-  if (chance(faults.flipped_read)) {
+  bool is_next = flip_read_in != 0 && --flip_read_in == 0;
+  if (is_next || chance(faults.flipped_read)) {
     out[prng_.below(out.size())] ^= static_cast<uint8_t>(1 << prng_.below(8));
   }
   return {};

@@ -11,8 +11,7 @@
 //   place, another file) or has another bit, and no sync brings it. A read returns older bytes,
 //   another place's, or a flipped bit.
 // - Failing: reads, writes and syncs that answer with an error; a failed write may be there in
-// part;
-//   after a failed sync what was dirty may never reach the disk, whatever a later sync says.
+//   part; after a failed sync what was dirty may never reach the disk, whatever a later sync says.
 // - Full: writes beyond capacity_bytes fail after a part.
 // - Rot: bits that flip in place.
 // A sync call site can be left out by name: it reports success and does nothing.
@@ -62,6 +61,9 @@ class SimDevice final : public BlockDevice {
   SimFaults faults;
   uint64_t capacity_bytes = ~0ull;
   uint64_t fail_next_writes = 0;     // so many fail in part
+  uint64_t flip_read_in = 0;         // that read from now on, counted from 1, has a flipped bit
+  uint64_t unreadable_from = ~0ull;  // offset in every file: reads that begin there or behind fail
+  bool keeps_names = false;          // no name can be removed
   std::optional<SyncSite> left_out;  // this site's syncs do nothing
 
   // The call after `calls` more that change anything is done in part, and from then on every call

@@ -63,7 +63,7 @@ class Subject {
       uint64_t number = prng_.below(kKeys);
       uint64_t choice = prng_.below(10);
       if (choice == 0) {
-        DeletedKey key{.key = key_of(number)};
+        RecordId key{.key = key_of(number)};
         EXPECT_TRUE(tier_->erase({&key, 1}, {}).has_value());
       } else if (choice == 1) {
         cut(number);

@@ -55,7 +55,7 @@ void DiskModel::open() {
       Id id = {tenant, key_of(i)};
       auto entry = tier_->find(tenant, id.second);
       oracle_.shown_after_restart(id, entry);
-      if (entry && entry->is_durable != !config_.is_failing && !config_.is_failing) {
+      if (entry && !entry->is_durable) {
         fail("recovery shows a page and says that it is not durable");
       }
     }
@@ -114,13 +114,13 @@ void DiskModel::put() {
 }
 
 void DiskModel::erase() {
-  std::vector<DeletedKey> keys;
+  std::vector<RecordId> keys;
   std::vector<std::pair<Id, uint64_t>> tickets;
   for (uint64_t i = 0; i <= prng_.below(3); ++i) {
     Id id = any_id();
     keys.push_back({.tenant = id.first, .key = id.second});
   }
-  for (const DeletedKey& key : keys) {
+  for (const RecordId& key : keys) {
     Id id = {key.tenant, key.key};
     tickets.emplace_back(id, oracle_.erase(id));
   }

@@ -66,7 +66,7 @@ class Log {
     return write(batch, options);
   }
 
-  WriteReport erase(std::vector<DeletedKey> keys) {
+  WriteReport erase(std::vector<RecordId> keys) {
     LogBatch batch{AlignedBuffer()};
     batch.add_tombstone(keys);
     return write(batch, {.sync = true});

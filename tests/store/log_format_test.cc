@@ -114,7 +114,7 @@ TEST(LogFormat, ARecordKeepsAllItsFields) {
 }
 
 TEST(LogFormat, DeletedKeysAreParsedAsTheyWereWritten) {
-  std::vector<DeletedKey> keys = {{.tenant = 1, .key = key_of(1)}, {.tenant = 2, .key = key_of(9)}};
+  std::vector<RecordId> keys = {{.tenant = 1, .key = key_of(1)}, {.tenant = 2, .key = key_of(9)}};
   Bytes body(2 * kDeletedKeyBytes);
   encode_deleted(keys, body);
   auto parsed = parse_deleted(body);

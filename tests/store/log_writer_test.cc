@@ -104,6 +104,7 @@ TEST(LogWriter, AfterAFailedSyncTheNextSegmentTakesTheBatchAndTheRestIsCutOff) {
     EXPECT_EQ(report.failed[0].number, 1u);
     EXPECT_EQ(report.failed[0].durable_sequence, sequence_of(1, 1));
     EXPECT_EQ(report.failed[1].durable_sequence, sequence_of(2, 0));
+    EXPECT_EQ(report.log_bytes, log.device.total_bytes());
     log.device.faults.sync_error = 0;
     ASSERT_TRUE(log.put(page_of(3)).status.has_value());
     // Not only a crash: what a restart shows is durable, so the rest is gone from there too.

@@ -26,8 +26,7 @@ inline Sample example_record() {
   record.space_id.fill(0xbb);
   record.header_bytes = 4;
   record.rows = 1;
-  Hash32 digest = sha256(text.first(4));
-  std::copy_n(digest.begin(), record.encoding_id.size(), record.encoding_id.begin());
+  record.encoding_id = encoding_id_of(text.first(4));
   record.sections = {{.end = 11, .xxh3 = xxh3_64(text.subspan(4)), .cut = true}};
   return sample;
 }

@@ -47,8 +47,7 @@ inline Sample make_sample(const SampleSpec& spec) {
   record.anchor = spec.anchor;
   record.header_bytes = spec.header_bytes;
   record.rows = 1;
-  Hash32 digest = sha256(ByteSpan(sample.bytes).first(spec.header_bytes));
-  std::copy_n(digest.begin(), record.encoding_id.size(), record.encoding_id.begin());
+  record.encoding_id = encoding_id_of(ByteSpan(sample.bytes).first(spec.header_bytes));
   uint64_t at = spec.header_bytes;
   for (uint32_t i = 1; at < sample.bytes.size() && i <= spec.sections; ++i) {
     uint64_t rest = sample.bytes.size() - at;
