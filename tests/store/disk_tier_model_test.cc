@@ -28,9 +28,15 @@ std::string run(const DiskModelConfig& config, int steps, DiskModel::Reached* re
   return model.failure();
 }
 
+// How many seeds; SLUICE_SEEDS asks for more than the suite has.
+uint64_t seeds() {
+  const char* wanted = std::getenv("SLUICE_SEEDS");
+  return wanted != nullptr ? std::strtoull(wanted, nullptr, 10) : 40;
+}
+
 TEST(DiskTierModel, TierAndOracleAgreeOnEveryStep) {
   DiskModel::Reached sum;
-  for (uint64_t seed = 1; seed <= 40; ++seed) {
+  for (uint64_t seed = 1; seed <= seeds(); ++seed) {
     DiskModel::Reached reached;
     std::string failure =
         run({.seed = seed, .is_small = seed % 2 == 0, .is_failing = seed % 4 >= 2},
