@@ -144,7 +144,7 @@ Status LogWriter::append(LogBatch& batch) {
   if (batch.records().empty()) {
     return {};
   }
-  Current& current = *current_;
+  CurrentSegment& current = *current_;
   uint64_t ordinal = current.ordinal;
   for (BatchRecord& record : batch.records()) {
     record.entry.offset = current.end + record.at;
@@ -197,7 +197,7 @@ Status LogWriter::seal() {
     return {};
   }
   SLUICE_CHECK(commit(SyncSite::seal));
-  Current& current = *current_;
+  CurrentSegment& current = *current_;
   AlignedBuffer tail(sealed_tail_bytes(current.entries.size()));
   encode_sealed_tail({.log_id = config_.log_id, .number = current.number},
                      current.end,
@@ -216,7 +216,7 @@ void LogWriter::give_up(WriteReport& report, const Error& reason) {
     return;
   }
   bool is_kept = current_->can_sync && commit(SyncSite::commit).has_value();
-  Current& current = *current_;
+  CurrentSegment& current = *current_;
   report.failed.push_back(
       {.number = current.number,
        .durable_sequence = sequence_of(current.number, current.synced_ordinal)});

@@ -57,6 +57,20 @@ struct WriteOptions {
   bool seal = false;  // end the segment behind this batch
 };
 
+// The segment that is written to. Not a member of the writer: clang has no std::optional of one
+// whose members have initialisers.
+struct CurrentSegment {
+  uint64_t number = 0;
+  std::shared_ptr<BlockFile> file;
+  uint64_t end = 0;         // of what was written
+  uint64_t synced_end = 0;  // of what was synced
+  uint64_t ordinal = 0;     // of the last record
+  uint64_t synced_ordinal = 0;
+  bool can_sync = true;  // no sync of it has failed
+  std::vector<LogEntry> entries;
+  std::set<RecordId> described;
+};
+
 class LogWriter {
  public:
   LogWriter(const LogWriterConfig& config, BlockDevice& device, const Clock& clock)
@@ -79,18 +93,6 @@ class LogWriter {
   WriteReport write(LogBatch& batch, const WriteOptions& options);
 
  private:
-  struct Current {
-    uint64_t number = 0;
-    std::shared_ptr<BlockFile> file;
-    uint64_t end = 0;         // of what was written
-    uint64_t synced_end = 0;  // of what was synced
-    uint64_t ordinal = 0;     // of the last record
-    uint64_t synced_ordinal = 0;
-    bool can_sync = true;  // no sync of it has failed
-    std::vector<LogEntry> entries;
-    std::set<RecordId> described;
-  };
-
   Status try_write(LogBatch& batch, const WriteOptions& options, WriteReport& report);
   Status prepare_segment(const LogBatch& batch, WriteReport& report);
   bool fits(const LogBatch& batch, uint64_t descriptor_bytes, uint64_t descriptors) const;
@@ -108,7 +110,7 @@ class LogWriter {
   BlockDevice& device_;
   const Clock& clock_;
   uint64_t next_number_;
-  std::optional<Current> current_;
+  std::optional<CurrentSegment> current_;
   std::map<uint64_t, uint64_t> segments_;  // all but the current one: bytes by number
   std::map<RecordId, std::shared_ptr<const Bytes>> descriptors_;
   uint64_t durable_sequence_ = 0;
