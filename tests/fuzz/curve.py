@@ -1,0 +1,36 @@
+"""Reads a libFuzzer report and writes its coverage curve.
+
+    curve.py TARGET SECONDS REPORT OUT.json
+
+cov counts edges of the program reached, runs the inputs tried; the curve has a point for each
+doubling of the runs and the last one.
+"""
+
+import json
+import re
+import sys
+
+LINE = re.compile(r"#(\d+)\s+\w+\s+cov: (\d+) ft: (\d+) corp: (\d+)")
+
+
+def main() -> None:
+    target, seconds, report, out = sys.argv[1:]
+    with open(report, encoding="utf-8", errors="replace") as file:
+        points = [tuple(map(int, m.groups())) for m in map(LINE.match, file) if m]
+    if not points:
+        sys.exit(f"{report}: no line of a run")
+    curve = []
+    for point in points:
+        if not curve or point[0] >= 2 * curve[-1][0] or point is points[-1]:
+            curve.append(point)
+    runs, cov, features, corpus = points[-1]
+    with open(out, "w", encoding="utf-8") as file:
+        json.dump({"target": target, "seconds": int(seconds), "runs": runs, "cov": cov,
+                   "features": features, "corpus": corpus,
+                   "curve": [{"runs": r, "cov": c} for r, c, _, _ in curve]}, file, indent=1)
+        file.write("\n")
+    print(f"{target}: {runs} runs, {cov} edges, {corpus} inputs kept")
+
+
+if __name__ == "__main__":
+    main()
