@@ -147,6 +147,10 @@ const store::Record* PageCache::find_in_ram(const OpenSpace& open, const Key& ke
   return record != nullptr && record->space_id == open.space->id ? record : nullptr;
 }
 
+std::optional<store::PageRef> PageCache::hold_in_ram(const OpenSpace& open, const Key& key) const {
+  return find_in_ram(open, key) != nullptr ? ram_->hold(open.space->tenant, key) : std::nullopt;
+}
+
 std::optional<store::DiskEntry> PageCache::find_on_disk(const OpenSpace& open,
                                                         const Key& key) const {
   if (disk_ == nullptr) {
@@ -154,6 +158,18 @@ std::optional<store::DiskEntry> PageCache::find_on_disk(const OpenSpace& open,
   }
   std::optional<store::DiskEntry> entry = disk_->find(open.space->tenant, key);
   return entry && entry->record.space_id == open.space->id ? entry : std::nullopt;
+}
+
+// What the disk has of a page, or will have when all is written that waits.
+std::optional<store::Record> PageCache::newest_for_disk(const PageId& id) const {
+  if (auto write = writes_.find(id); write != writes_.end()) {
+    return write->second.record;
+  }
+  if (disk_ == nullptr) {
+    return std::nullopt;
+  }
+  std::optional<store::DiskEntry> entry = disk_->find(id.first, id.second);
+  return entry ? std::optional(std::move(entry->record)) : std::nullopt;
 }
 
 }  // namespace sluice::cache

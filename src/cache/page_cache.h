@@ -97,16 +97,25 @@ enum class PutOutcome : uint8_t {
   unchanged,  // what was there is as good or better and stays
 };
 
+// GETs as one tier saw them.
+struct TierGets {
+  uint64_t hits = 0;    // it had the page that was answered
+  uint64_t misses = 0;  // it had to be looked for elsewhere, or was not answered
+};
+
 // Counters since open(), beside the tiers'.
 struct PageCacheStats {
   store::RamTierStats ram;
   std::optional<store::DiskTierStats> disk;
+  TierGets ram_gets;              // all of them
+  TierGets disk_gets;             // those that RAM missed, where there is a disk
   uint64_t lookup_pages = 0;      // keys asked for
   uint64_t lookup_hit_pages = 0;  // of these, pages of common prefixes
   uint64_t puts_unchanged = 0;
-  uint64_t puts_refused = 0;    // pages that arrived and were not what their put said
-  uint64_t damage_reports = 0;  // from clients; those that were right count in ram.damaged
-  uint64_t promoted = 0;        // pages that came from disk into RAM
+  uint64_t puts_refused = 0;      // pages that arrived and were not what their put said
+  uint64_t damage_reports = 0;    // from clients; those that were right count in ram.damaged
+  uint64_t promoted = 0;          // pages that came from disk into RAM
+  uint64_t too_large_writes = 0;  // pages in RAM that the log is too small for
 };
 
 // A put whose bytes are on their way. Without put_end() they go back when this object ends, and
@@ -173,8 +182,8 @@ class PageCache {
 
   // Checks the bytes that arrived and makes the page visible, if it is better than what is there.
   // Errors: as parse_page_header, check_page; bad_checksum (names section and offset);
-  // invalid_argument (the anchor hangs on the page); for Durability::disk also overloaded,
-  // no_space, io_error (it can be served, but a crash loses it).
+  // invalid_argument (the anchor hangs on the page), no_space; for Durability::disk also too_large
+  // (for the log), overloaded, no_space, io_error: a crash loses it, though it may be served.
   void put_end(PendingPut put, PutDone done);
 
   // A client found this encoding of a page damaged: checks the whole page again and takes it out if
@@ -187,7 +196,8 @@ class PageCache {
                DamagedDone done);
 
   // Takes pages out, at once and for ever: done, with how many were there, when a crash cannot
-  // bring them back. Errors: overloaded, no_space, io_error (a restart may bring them back).
+  // bring them back. Errors: too_large, overloaded (nothing was taken out); no_space, io_error (a
+  // restart may bring them back).
   void erase(const OpenSpace& open, std::span<const Key> keys, EraseDone done);
 
   // Done when all that was put before is durable or given up. For a daemon that stops.
@@ -210,27 +220,45 @@ class PageCache {
     bool in_ram = false;
   };
 
+  using PageId = std::pair<uint32_t, Key>;  // tenant, key
+
   struct Waiter {
     OpenSpace open;
     PageQuery query;
     GetDone done;
   };
 
-  using PageId = std::pair<uint32_t, Key>;  // tenant, key
+  // A read from disk on its way.
+  struct Flight {
+    PageId id;
+    codec::EncodingId encoding_id{};
+    std::vector<Waiter> waiters;
+  };
+
+  // The last write of a page that is on its way to disk.
+  struct Write {
+    uint64_t number = 0;
+    store::Record record;
+  };
 
   std::optional<Found> find(const OpenSpace& open, const Key& key) const;
   const store::Record* find_in_ram(const OpenSpace& open, const Key& key) const;
   std::optional<store::DiskEntry> find_on_disk(const OpenSpace& open, const Key& key) const;
+  std::optional<store::PageRef> hold_in_ram(const OpenSpace& open, const Key& key) const;
+  std::optional<store::Record> newest_for_disk(const PageId& id) const;
   Result<PutOutcome> store_page(PendingPut put);
   void write_behind(const OpenSpace& open,
                     const Key& key,
                     Durability durability,
                     PutOutcome outcome,
                     PutDone done);
+  void write(const OpenSpace& open, const store::PageRef& page, bool wait, store::DiskDone done);
+  void make_durable(const OpenSpace& open, const store::Record& page, store::DiskDone done);
   void get_from_disk(const OpenSpace& open, const PageQuery& query, GetDone done);
-  void land(const PageId& id, Result<store::DiskPage> page);
-  void promote(const store::DiskPage& page);
-  bool doubted_before(const Key& key, const codec::EncodingId& encoding_id);
+  void land(const std::shared_ptr<Flight>& flight, Result<store::DiskPage> page);
+  void promote(store::DiskPage& page);
+  void answer(const GetDone& done, Result<PageAnswer> page, bool from_ram);
+  bool doubted_before(const PageId& id, const codec::EncodingId& encoding_id);
   bool take_out_doubted(const OpenSpace& open,
                         const Key& key,
                         const codec::EncodingId& encoding_id);
@@ -239,8 +267,10 @@ class PageCache {
 
   std::unique_ptr<store::RamTier> ram_;
   SpaceTable spaces_;
-  std::set<std::pair<Key, codec::EncodingId>> doubted_;  // reported once and found intact
-  std::map<PageId, std::vector<Waiter>> flights_;        // reads from disk on their way
+  std::set<std::pair<PageId, codec::EncodingId>> doubted_;  // reported once and found intact
+  std::map<PageId, std::shared_ptr<Flight>> flights_;       // those that a reader may still join
+  std::map<PageId, Write> writes_;                          // of what was not erased meanwhile
+  uint64_t last_write_ = 0;
   PageCacheStats stats_;
   std::unique_ptr<store::DiskTier> disk_;  // ends first: its answers come to the members above
 };

@@ -50,79 +50,111 @@ Result<PageAnswer> cut_out(const PageQuery& query,
   return answer;
 }
 
+// The same of a page that was read from disk for somebody in this space.
+Result<PageAnswer> cut_out_read(const OpenSpace& open,
+                                const PageQuery& query,
+                                const Result<store::DiskPage>& page) {
+  if (page.has_error()) {
+    return page.error();
+  }
+  if (page->record.space_id != open.space->id) {
+    return not_found(query.key, "not stored in this space");
+  }
+  SLUICE_CHECK(check_wanted(query, page->record.encoding_id, page->record.quality_kl));
+  return cut_out(query, page->record, page->bytes, page->keep_alive);
+}
+
 }  // namespace
 
 void PageCache::get(const OpenSpace& open, const PageQuery& query, GetDone done) {
   std::optional<Found> there = find(open, query.key);
   if (!there) {
-    return done(not_found(query.key, "not stored in this space"));
+    return answer(done, not_found(query.key, "not stored in this space"), false);
   }
   Status wanted = check_wanted(query, there->encoding_id, there->quality_kl);
   if (wanted.has_error()) {
-    return done(std::move(wanted).error());
+    return answer(done, std::move(wanted).error(), false);
   }
   if (there->in_ram) {
     Result<store::PageRef> page = ram_->read(open.space->tenant, query.key);
     if (page.has_value()) {
-      return done(cut_out(query, page->record(), page->bytes(), page->keep_alive()));
+      return answer(done, cut_out(query, page->record(), page->bytes(), page->keep_alive()), true);
     }
     if (!find_on_disk(open, query.key)) {
-      return done(std::move(page).error());
+      return answer(done, std::move(page).error(), false);
     }
   }
   get_from_disk(open, query, std::move(done));
 }
 
-// Several readers of a page share one read.
+// Every GET counts once at each tier that it came to: the hits and misses of a tier add up.
+void PageCache::answer(const GetDone& done, Result<PageAnswer> page, bool from_ram) {
+  const bool ram_hit = from_ram && page.has_value();
+  (ram_hit ? stats_.ram_gets.hits : stats_.ram_gets.misses) += 1;
+  if (!ram_hit && disk_ != nullptr) {
+    (page.has_value() ? stats_.disk_gets.hits : stats_.disk_gets.misses) += 1;
+  }
+  done(std::move(page));
+}
+
+// Several readers of a page share one read, as long as it is the page that they would read now.
 void PageCache::get_from_disk(const OpenSpace& open, const PageQuery& query, GetDone done) {
   const PageId id(open.space->tenant, query.key);
-  auto [flight, first] = flights_.try_emplace(id);
-  flight->second.push_back({.open = open, .query = query, .done = std::move(done)});
-  if (!first) {
+  const codec::EncodingId encoding_id = find_on_disk(open, query.key)->record.encoding_id;
+  std::shared_ptr<Flight>& last = flights_[id];
+  const bool joins = last != nullptr && last->encoding_id == encoding_id;
+  if (!joins) {
+    last = std::make_shared<Flight>(Flight{.id = id, .encoding_id = encoding_id, .waiters = {}});
+  }
+  const std::shared_ptr<Flight> flight = last;
+  flight->waiters.push_back({.open = open, .query = query, .done = std::move(done)});
+  if (joins) {
     return;
   }
-  Status started = disk_->read(
-      id.first, id.second, [this, id](Result<store::DiskPage> page) { land(id, std::move(page)); });
+  Status started = disk_->read(id.first, id.second, [this, flight](Result<store::DiskPage> page) {
+    land(flight, std::move(page));
+  });
   if (started.has_error()) {
-    land(id, std::move(started).error());
+    land(flight, std::move(started).error());
   }
 }
 
-void PageCache::land(const PageId& id, Result<store::DiskPage> page) {
-  std::vector<Waiter> waiters = std::move(flights_.extract(id).mapped());
+void PageCache::land(const std::shared_ptr<Flight>& flight, Result<store::DiskPage> page) {
+  if (auto last = flights_.find(flight->id); last != flights_.end() && last->second == flight) {
+    flights_.erase(last);
+  }
   if (page.has_value()) {
     promote(*page);
   }
-  for (Waiter& waiter : waiters) {
-    if (page.has_error()) {
-      waiter.done(page.error());
-    } else if (page->record.space_id != waiter.open.space->id) {
-      waiter.done(not_found(id.second, "not stored in this space"));
-    } else if (Status wanted =
-                   check_wanted(waiter.query, page->record.encoding_id, page->record.quality_kl);
-               wanted.has_error()) {
-      waiter.done(wanted.error());
-    } else {
-      waiter.done(cut_out(waiter.query, page->record, page->bytes, page->keep_alive));
-    }
+  for (const Waiter& waiter : flight->waiters) {
+    answer(waiter.done, cut_out_read(waiter.open, waiter.query, page), false);
   }
 }
 
-// Keeps a page in RAM that somebody reads, unless RAM is full of what may not go: it is served from
-// where it was read in any case.
-void PageCache::promote(const store::DiskPage& page) {
-  if (ram_->find(page.record.tenant, page.record.key) != nullptr) {
+// Keeps a page in RAM that somebody reads, and goes on with RAM's copy, so that no slow reader
+// holds a buffer of the disk's. Where RAM is full of what may not go it is served from where it was
+// read.
+void PageCache::promote(store::DiskPage& page) {
+  const PageId id(page.record.tenant, page.record.key);
+  std::optional<store::Record> newest = newest_for_disk(id);
+  // A better one may have come while this one was read; if it left RAM again, this one must not
+  // hide it.
+  if (ram_->find(id.first, id.second) != nullptr || !newest ||
+      newest->encoding_id != page.record.encoding_id) {
     return;
   }
-  Result<store::Reservation> room =
-      ram_->reserve(page.record.tenant, page.record.anchor, page.bytes.size());
+  Result<store::Reservation> room = ram_->reserve(id.first, page.record.anchor, page.bytes.size());
   if (room.has_error()) {
     return;
   }
   std::copy(page.bytes.begin(), page.bytes.end(), room->bytes().begin());
-  if (ram_->commit(*std::move(room), page.record).has_value()) {
-    stats_.promoted += 1;
+  if (ram_->commit(*std::move(room), page.record).has_error()) {
+    return;
   }
+  stats_.promoted += 1;
+  const store::PageRef promoted = *ram_->hold(id.first, id.second);
+  page.bytes = promoted.bytes();
+  page.keep_alive = promoted.keep_alive();
 }
 
 }  // namespace sluice::cache

@@ -44,7 +44,7 @@ void PageCache::put_end(PendingPut put, PutDone done) {
   const Durability durability = put.durability_;
   Result<PutOutcome> outcome = store_page(std::move(put));
   if (outcome.has_error()) {
-    stats_.puts_refused += 1;
+    stats_.puts_refused += outcome.error().code == Errc::no_space ? 0 : 1;
     return done(std::move(outcome));
   }
   if (*outcome == PutOutcome::unchanged) {
@@ -61,22 +61,21 @@ Result<PutOutcome> PageCache::store_page(PendingPut put) {
   store::Record record =
       make_record(header, bytes.first(header.header_bytes()), put.open_, put.anchor_);
 
-  PutOutcome outcome = PutOutcome::stored;
-  if (const store::Record* there = find_in_ram(put.open_, record.key)) {
-    outcome = PutOutcome::replaced;
-    if (!replaces(record, *there)) {
-      // A page that stays must be one that can be served: a damaged one yields to its equal.
-      SLUICE_TRY(bool was_damaged, ram_->recheck(there->tenant, there->key, there->encoding_id));
-      if (!was_damaged) {
-        ram_->touch(record.tenant, record.key);
-        return PutOutcome::unchanged;
-      }
-      outcome = PutOutcome::stored;
+  const store::Record* there = find_in_ram(put.open_, record.key);
+  if (there != nullptr && !replaces(record, *there)) {
+    SLUICE_TRY(bool was_damaged, ram_->recheck(there->tenant, there->key, there->encoding_id));
+    if (!was_damaged) {
+      ram_->touch(record.tenant, record.key);
+      return PutOutcome::unchanged;
     }
-  } else if (auto entry = find_on_disk(put.open_, record.key)) {
-    outcome = replaces(record, entry->record) ? PutOutcome::replaced : PutOutcome::unchanged;
-    if (replaces(entry->record, record)) {
-      return outcome;  // the better page stays, where it is
+    there = nullptr;  // it could not be served: taken out
+  }
+  PutOutcome outcome = there != nullptr ? PutOutcome::replaced : PutOutcome::stored;
+  auto newest = newest_for_disk({record.tenant, record.key});
+  if (there == nullptr && newest && newest->space_id == record.space_id) {
+    outcome = replaces(record, *newest) ? PutOutcome::replaced : PutOutcome::unchanged;
+    if (outcome == PutOutcome::unchanged && newest->encoding_id != record.encoding_id) {
+      return outcome;  // the first stays, where it is
     }
   }
   SLUICE_CHECK(ram_->commit(std::move(put.reservation_), std::move(record)));
@@ -85,7 +84,7 @@ Result<PutOutcome> PageCache::store_page(PendingPut put) {
 }
 
 // Brings a page that was put to disk as well. Whoever does not wait for that is answered at once; a
-// write that is dropped then is counted by the tier.
+// write that is dropped then is counted, here or by the tier.
 void PageCache::write_behind(const OpenSpace& open,
                              const Key& key,
                              Durability durability,
@@ -94,32 +93,83 @@ void PageCache::write_behind(const OpenSpace& open,
   if (disk_ == nullptr) {
     return done(outcome);
   }
-  const uint32_t tenant = open.space->tenant;
-  auto acked = [outcome, done](Status status) {
+  const std::optional<store::PageRef> page = hold_in_ram(open, key);
+  std::optional<store::Record> newest = newest_for_disk({open.space->tenant, key});
+  if (newest && newest->space_id != open.space->id) {
+    newest.reset();
+  }
+  SLUICE_ASSERT(page || newest);  // it was stored just now, or is as good on disk
+  const bool is_there = newest && (!page || newest->encoding_id == page->record().encoding_id);
+  if (durability == Durability::ram) {
+    if (!is_there) {
+      write(open, *page, false, [](const Status&) {});
+    }
+    return done(outcome);
+  }
+  auto acked = [outcome, done = std::move(done)](Status status) {
     done(status.has_error() ? Result<PutOutcome>(std::move(status).error()) : outcome);
   };
-  std::optional<store::PageRef> page = ram_->hold(tenant, key);
-  std::optional<store::DiskEntry> entry = find_on_disk(open, key);
-  if (entry && (!page || entry->record.encoding_id == page->record().encoding_id)) {
-    if (durability == Durability::ram || entry->is_durable) {
-      return done(outcome);
-    }
-    return disk_->commit(std::move(acked));
+  if (is_there) {
+    make_durable(open, *newest, std::move(acked));
+  } else {
+    write(open, *page, true, std::move(acked));
   }
-  SLUICE_ASSERT(page.has_value());  // it was stored just now, or is on disk
+}
+
+// Queues a page for the disk. Unlike the tier's, `done` is called in any case.
+void PageCache::write(const OpenSpace& open,
+                      const store::PageRef& page,
+                      bool wait,
+                      store::DiskDone done) {
+  const store::Record& record = page.record();
   // Only for explaining misses after a restart: a page is of use without it.
-  (void)disk_->write_descriptor(tenant, open.space->id, open.space->bytes);
-  const bool wait = durability == Durability::disk;
-  Status queued = disk_->write({.record = page->record(),
-                                .bytes = page->bytes(),
-                                .keep_alive = page->keep_alive(),
+  (void)disk_->write_descriptor(record.tenant, open.space->id, open.space->bytes);
+  const PageId id(record.tenant, record.key);
+  const uint64_t number = ++last_write_;
+  auto ended = [this, id, number, done](Status status) {
+    if (auto last = writes_.find(id); last != writes_.end() && last->second.number == number) {
+      writes_.erase(last);
+    }
+    done(std::move(status));
+  };
+  Status queued = disk_->write({.record = record,
+                                .bytes = page.bytes(),
+                                .keep_alive = page.keep_alive(),
                                 .want_durable = wait},
-                               wait ? store::DiskDone(acked) : store::DiskDone([](Status) {}));
-  if (!wait) {
-    done(outcome);
-  } else if (queued.has_error()) {
-    acked(std::move(queued));
+                               std::move(ended));
+  if (queued.has_error()) {
+    stats_.too_large_writes += queued.error().code == Errc::too_large ? 1 : 0;
+    return done(std::move(queued));
   }
+  writes_[id] = {.number = number, .record = record};
+}
+
+// Done when a page that is on disk, or on its way there, is durable. A sync that fails takes with
+// it what was written before, and whoever syncs next is not told: so look whether it is there.
+void PageCache::make_durable(const OpenSpace& open,
+                             const store::Record& page,
+                             store::DiskDone done) {
+  auto is_durable = [this, open, page] {
+    std::optional<store::DiskEntry> entry = find_on_disk(open, page.key);
+    return entry && entry->is_durable &&
+           (entry->record.encoding_id == page.encoding_id || replaces(entry->record, page));
+  };
+  if (is_durable()) {
+    return done(Status());
+  }
+  disk_->commit([this, open, key = page.key, is_durable, done = std::move(done)](Status status) {
+    if (is_durable()) {
+      return done(Status());
+    }
+    if (const std::optional<store::PageRef> again = hold_in_ram(open, key)) {
+      return write(open, *again, true, done);
+    }
+    done(status.has_error()
+             ? std::move(status)
+             : Status(SLUICE_ERR(Errc::io_error,
+                                 "page {} was lost before it was durable: the device failed a sync",
+                                 to_hex(key))));
+  });
 }
 
 void PageCache::damaged(const OpenSpace& open,
@@ -147,8 +197,8 @@ void PageCache::damaged(const OpenSpace& open,
 }
 
 // Whether this page was reported before and found intact then too; remembers that it was.
-bool PageCache::doubted_before(const Key& key, const codec::EncodingId& encoding_id) {
-  const std::pair doubt(key, encoding_id);
+bool PageCache::doubted_before(const PageId& id, const codec::EncodingId& encoding_id) {
+  const std::pair doubt(id, encoding_id);
   if (doubted_.erase(doubt) != 0) {
     return true;
   }
@@ -159,39 +209,52 @@ bool PageCache::doubted_before(const Key& key, const codec::EncodingId& encoding
   return false;
 }
 
+// Takes a page out that is intact and was reported before, unless another came meanwhile.
 bool PageCache::take_out_doubted(const OpenSpace& open,
                                  const Key& key,
                                  const codec::EncodingId& encoding_id) {
-  if (!doubted_before(key, encoding_id)) {
+  std::optional<Found> there = find(open, key);
+  if (!there || there->encoding_id != encoding_id ||
+      !doubted_before({open.space->tenant, key}, encoding_id)) {
     return false;
   }
-  erase(open, {&key, 1}, [](Result<uint32_t>) {});
-  return true;
+  erase(open, {&key, 1}, [](const Result<uint32_t>&) {});
+  return !find(open, key);
 }
 
 void PageCache::erase(const OpenSpace& open, std::span<const Key> keys, EraseDone done) {
   const uint32_t tenant = open.space->tenant;
+  const std::set<Key> each(keys.begin(), keys.end());
   uint32_t erased = 0;
   std::vector<store::RecordId> deleted;
-  for (const Key& key : keys) {
+  for (const Key& key : each) {
     erased += find(open, key) ? 1 : 0;
-    if (find_in_ram(open, key) != nullptr) {
-      ram_->erase(tenant, key);
-    }
-    // Also one that is nowhere: its write may be on its way to disk.
-    if (disk_ != nullptr && (find_on_disk(open, key) || !disk_->find(tenant, key))) {
+    // Also one that is nowhere: the tombstone of an earlier erase may not be durable yet.
+    std::optional<store::Record> newest = newest_for_disk({tenant, key});
+    if (disk_ != nullptr && (!newest || newest->space_id == open.space->id)) {
       deleted.push_back({.tenant = tenant, .key = key});
     }
   }
-  if (deleted.empty()) {
-    return done(erased);
+  if (!deleted.empty()) {
+    auto durable = [erased, done](Status status) {
+      done(status.has_error() ? Result<uint32_t>(std::move(status).error()) : erased);
+    };
+    Status queued = disk_->erase(deleted, durable);
+    if (queued.has_error()) {
+      return done(std::move(queued).error());
+    }
   }
-  auto durable = [erased, done](Status status) {
-    done(status.has_error() ? Result<uint32_t>(std::move(status).error()) : erased);
-  };
-  Status queued = disk_->erase(deleted, durable);
-  if (queued.has_error()) {
-    durable(std::move(queued));
+  for (const Key& key : each) {
+    if (find_in_ram(open, key) != nullptr) {
+      ram_->erase(tenant, key);
+    }
+  }
+  for (const store::DeletedKey& gone : deleted) {
+    writes_.erase({tenant, gone.key});
+    flights_.erase({tenant, gone.key});  // its readers get what comes of it; nobody joins them
+  }
+  if (deleted.empty()) {
+    done(erased);
   }
 }
 

@@ -12,6 +12,15 @@
 
 namespace sluice::cache {
 
+// The bytes of an answer, its pieces one behind the other.
+inline Bytes joined(const PageAnswer& answer) {
+  Bytes all(answer.header.begin(), answer.header.end());
+  for (ByteSpan piece : answer.sections) {
+    all.insert(all.end(), piece.begin(), piece.end());
+  }
+  return all;
+}
+
 struct CacheCalls {
   PageCache& cache;
   std::function<bool()> step = [] { return false; };  // false: nothing is left to be done

@@ -1,115 +1,13 @@
 // PageCache over RAM and a simulated disk: what stays, what comes back, what never does.
 #include <gtest/gtest.h>
 
-#include <algorithm>
-
-#include "tests/cache/cache_calls.h"
-#include "tests/cache/sample_page.h"
-#include "tests/sim/sim_device.h"
-#include "tests/sim/step_runner.h"
+#include "src/base/limits.h"
+#include "tests/cache/cache_on_disk.h"
 
 namespace sluice::cache {
 namespace {
 
-constexpr uint64_t kRamBytes = 256 << 10;
-
-class PageCacheDiskTest : public testing::Test {
- protected:
-  void SetUp() override { start(); }
-
-  void start() {
-    auto disk = store::DiskTier::open(
-        {.capacity_bytes = 8 << 20, .segment_bytes = 1 << 20}, device_, runner_, clock_);
-    ASSERT_TRUE(disk.has_value()) << disk.error().to_string();
-    disk_ = disk->get();
-    cache_ = *PageCache::open({.ram = {.capacity_bytes = kRamBytes}, .disk = *std::move(disk)});
-    space_ = open(sample_descriptor());
-  }
-
-  // The process dies and another one begins on what the disk kept.
-  void restart() {
-    cache_.reset();
-    runner_.forget();
-    device_.kill();
-    start();
-  }
-
-  void lose_power() {
-    cache_.reset();
-    runner_.forget();
-    device_.crash();
-    start();
-  }
-
-  OpenSpace open(const Descriptor& descriptor) {
-    auto opened = cache_->open_space(0, bytes_of(descriptor), 0);
-    EXPECT_TRUE(opened.has_value());
-    return *opened;
-  }
-
-  CacheCalls calls() {
-    return {.cache = *cache_, .step = [this] { return runner_.step(); }};
-  }
-
-  Bytes page_of(uint64_t number, PageOptions options = {}) {
-    return make_page(space_.space->geometry, page_key_of(number), options);
-  }
-
-  Bytes put(uint64_t number, Durability durability = Durability::ram, uint64_t anchor = 0) {
-    Bytes page = page_of(number, {.seed = number});
-    auto outcome = calls().put(
-        space_, page_key_of(number), page, anchor == 0 ? Key{} : page_key_of(anchor), durability);
-    EXPECT_TRUE(outcome.has_value()) << outcome.error().to_string();
-    return page;
-  }
-
-  Result<PageAnswer> get(uint64_t number) {
-    return calls().get(space_, {.key = page_key_of(number)});
-  }
-
-  Bytes bytes_of_page(uint64_t number) {
-    Result<PageAnswer> answer = get(number);
-    EXPECT_TRUE(answer.has_value()) << answer.error().to_string();
-    Bytes all(answer->header.begin(), answer->header.end());
-    for (ByteSpan piece : answer->sections) {
-      all.insert(all.end(), piece.begin(), piece.end());
-    }
-    return all;
-  }
-
-  // Puts others until the page that was used longest ago leaves RAM.
-  void push_one_out() {
-    for (uint64_t other = 1000; cache_->stats().ram.evicted_leaves == 0; ++other) {
-      put(other);
-      runner_.finish();
-    }
-  }
-
-  // Whether a page comes from RAM; it does afterwards.
-  bool in_ram(uint64_t number) {
-    bool answered = false;
-    cache_->get(space_, {.key = page_key_of(number)}, [&](auto) { answered = true; });
-    const bool at_once = answered;
-    runner_.finish();
-    EXPECT_TRUE(answered);
-    return at_once;
-  }
-
-  uint32_t lookup(std::vector<Key> keys) {
-    GroupQuery group{.open = &space_, .window_pages = 0, .keys = keys};
-    auto answer = cache_->lookup({&group, 1}, 0);
-    miss_reason_ = answer->miss_reason;
-    return answer->common_pages;
-  }
-
-  SteadyClock clock_;
-  store::SimDevice device_{7};
-  store::StepRunner runner_{7};
-  store::DiskTier* disk_ = nullptr;  // the cache's
-  std::unique_ptr<PageCache> cache_;
-  OpenSpace space_;
-  std::string miss_reason_;
-};
+using PageCacheDiskTest = CacheOnDisk;
 
 TEST_F(PageCacheDiskTest, AnAckedPageSurvivesLossOfPower) {
   Bytes page = put(1, Durability::disk);
@@ -140,7 +38,7 @@ TEST_F(PageCacheDiskTest, APutThatWaitsForRamIsAnsweredAtOnceAndGoesToDiskBehind
 
 TEST_F(PageCacheDiskTest, APageThatLeftRamIsReadFromDiskAndPromoted) {
   Bytes page = put(1);
-  push_one_out();
+  push_all_out();
   EXPECT_FALSE(in_ram(1));
   EXPECT_EQ(cache_->stats().promoted, 1u);
   EXPECT_TRUE(in_ram(1));
@@ -160,6 +58,71 @@ TEST_F(PageCacheDiskTest, ReadersOfOnePageShareOneRead) {
   runner_.finish();
   EXPECT_EQ(answered, 5);
   EXPECT_EQ(cache_->stats().disk->hits, 1u);
+}
+
+TEST_F(PageCacheDiskTest, APageReadFromDiskIsAnsweredOutOfRam) {
+  put(1, Durability::disk);
+  restart();
+  Result<PageAnswer> from_disk = get(1);
+  Result<PageAnswer> from_ram = get(1);
+  ASSERT_TRUE(from_disk.has_value() && from_ram.has_value());
+  EXPECT_EQ(from_disk->header.data(), from_ram->header.data());
+  EXPECT_EQ(cache_->stats().disk->hits, 1u);
+}
+
+TEST_F(PageCacheDiskTest, APageThatRamHasNoRoomForIsAnsweredAllTheSame) {
+  Bytes page = put(1, Durability::disk);
+  restart();
+  std::vector<PendingPut> pending;
+  Result<PendingPut> more = cache_->put_begin(space_, page_key_of(2), {}, page.size());
+  while (more.has_value()) {
+    pending.push_back(*std::move(more));
+    more = cache_->put_begin(space_, page_key_of(2), {}, page.size());
+  }
+  EXPECT_EQ(bytes_of_page(1), page);
+  EXPECT_EQ(cache_->stats().promoted, 0u);
+}
+
+TEST_F(PageCacheDiskTest, EveryGetIsAHitOrAMissOfEachTierItCameTo) {
+  put(1, Durability::disk);
+  put(2, Durability::disk);
+  restart();
+  EXPECT_TRUE(get(1).has_value());   // of the disk
+  EXPECT_TRUE(get(1).has_value());   // of RAM
+  EXPECT_FALSE(get(3).has_value());  // of none
+  EXPECT_FALSE(calls().get(space_, {.key = page_key_of(1), .encoding_id = {1}}).has_value());
+  for (int i = 0; i < 3; ++i) {  // one read
+    cache_->get(space_, {.key = page_key_of(2)}, [](auto) {});
+  }
+  runner_.finish();
+  const PageCacheStats stats = cache_->stats();
+  EXPECT_EQ(stats.ram_gets.hits, 1u);
+  EXPECT_EQ(stats.ram_gets.misses, 6u);
+  EXPECT_EQ(stats.disk_gets.hits, 4u);
+  EXPECT_EQ(stats.disk_gets.misses, 2u);
+}
+
+TEST_F(PageCacheDiskTest, AWriteCountsOncePerPageAndPerDelete) {
+  put(1, Durability::disk);
+  put(2, Durability::disk);
+  EXPECT_EQ(cache_->stats().disk->written, 2u);
+  std::vector<Key> keys = {page_key_of(1), page_key_of(2), page_key_of(2)};
+  EXPECT_EQ(*calls().erase(space_, keys), 2u);
+  EXPECT_EQ(cache_->stats().disk->written, 3u);
+}
+
+TEST_F(PageCacheDiskTest, APageTooLargeForTheLogIsServedAndCounted) {
+  cache_.reset();
+  disk_config_ = {.capacity_bytes = 256 << 10, .segment_bytes = 64 << 10};
+  device_.files().clear();
+  start();
+  Bytes page = page_of(1, {.encoding = codec::Encoding::raw});
+  const Key key = page_key_of(1);
+  EXPECT_EQ(*calls().put(space_, key, page), PutOutcome::stored);
+  EXPECT_EQ(cache_->stats().too_large_writes, 1u);
+  EXPECT_EQ(calls().put(space_, key, page, {}, Durability::disk).error().code, Errc::too_large);
+  EXPECT_EQ(cache_->stats().too_large_writes, 2u);
+  EXPECT_EQ(bytes_of_page(1), page);
 }
 
 TEST_F(PageCacheDiskTest, ADeletedPageNeverComesBack) {
@@ -225,6 +188,17 @@ TEST_F(PageCacheDiskTest, AWorsePageNeverReplacesTheOneOnDisk) {
   EXPECT_EQ(bytes_of_page(1), best);
 }
 
+TEST_F(PageCacheDiskTest, AWorsePageNeverReplacesTheOneOnDiskThatIsDamagedInRam) {
+  Bytes best = put(1, Durability::disk);
+  const_cast<uint8_t*>(get(1)->header.data())[50] ^= 1;
+  Bytes worse = page_of(1, {.provenance_kl = 300});
+  EXPECT_EQ(*calls().put(space_, page_key_of(1), worse), PutOutcome::unchanged);
+  EXPECT_EQ(bytes_of_page(1), best);
+  runner_.finish();
+  restart();
+  EXPECT_EQ(bytes_of_page(1), best);
+}
+
 TEST_F(PageCacheDiskTest, ABetterPageReplacesTheOneOnDisk) {
   Bytes worse = page_of(1, {.provenance_kl = 300});
   EXPECT_EQ(*calls().put(space_, page_key_of(1), worse, {}, Durability::disk), PutOutcome::stored);
@@ -234,6 +208,40 @@ TEST_F(PageCacheDiskTest, ABetterPageReplacesTheOneOnDisk) {
             PutOutcome::replaced);
   lose_power();
   EXPECT_EQ(bytes_of_page(1), better);
+}
+
+TEST_F(PageCacheDiskTest, AtEqualQualityTheFirstPageOnDiskStays) {
+  put(1, Durability::disk);
+  Bytes first = bytes_of_page(1);
+  restart();
+  Bytes equal = page_of(1, {.seed = 99});
+  ASSERT_NE(equal, first);
+  for (Durability durability : {Durability::ram, Durability::disk}) {
+    EXPECT_EQ(*calls().put(space_, page_key_of(1), equal, {}, durability), PutOutcome::unchanged);
+    EXPECT_EQ(cache_->stats().ram.records, 0u);
+  }
+  EXPECT_EQ(bytes_of_page(1), first);
+  lose_power();
+  EXPECT_EQ(bytes_of_page(1), first);
+}
+
+TEST_F(PageCacheDiskTest, APageThatIsOnDiskComesIntoRamWhenItIsPutAgain) {
+  Bytes page = put(1, Durability::disk);
+  restart();
+  EXPECT_EQ(*calls().put(space_, page_key_of(1), page), PutOutcome::unchanged);
+  EXPECT_TRUE(in_ram(1));
+  EXPECT_EQ(cache_->stats().disk->written, 0u);
+}
+
+TEST_F(PageCacheDiskTest, ARefusedDeleteTakesNothingOut) {
+  Bytes page = put(1, Durability::disk);
+  std::vector<Key> keys(kKeysMax + 1, page_key_of(1));
+  for (uint64_t i = 1; i < keys.size(); ++i) {
+    keys[i] = page_key_of(i + 1);
+  }
+  EXPECT_EQ(calls().erase(space_, keys).error().code, Errc::too_large);
+  EXPECT_TRUE(in_ram(1));
+  EXPECT_EQ(bytes_of_page(1), page);
 }
 
 TEST_F(PageCacheDiskTest, TheSamePageAgainIsAckedWithoutASecondWrite) {
@@ -291,7 +299,7 @@ TEST_F(PageCacheDiskTest, DrainBringsEverythingToDisk) {
 }
 
 TEST_F(PageCacheDiskTest, ADurablePutWithoutADiskIsRefused) {
-  auto ram_only = *PageCache::open({.ram = {.capacity_bytes = kRamBytes}, .disk = nullptr});
+  auto ram_only = *PageCache::open({.ram = {.capacity_bytes = ram_bytes_}, .disk = nullptr});
   auto space = *ram_only->open_space(0, bytes_of(sample_descriptor()), 0);
   EXPECT_EQ(ram_only->put_begin(space, page_key_of(1), {}, 1000, Durability::disk).error().code,
             Errc::unsupported);

@@ -46,14 +46,6 @@ class PageCacheTest : public testing::Test {
     return calls().get(space, {.key = page_key_of(number), .max_kl = max_kl});
   }
 
-  static Bytes joined(const PageAnswer& answer) {
-    Bytes all(answer.header.begin(), answer.header.end());
-    for (ByteSpan piece : answer.sections) {
-      all.insert(all.end(), piece.begin(), piece.end());
-    }
-    return all;
-  }
-
   // A byte of the stored page rots.
   void damage(const OpenSpace& space, uint64_t number, size_t offset, uint32_t max_kl = 0) {
     auto answer = get(space, number, max_kl);
@@ -297,6 +289,18 @@ TEST_F(PageCacheTest, FullMemoryRefusesTheRestOfAChain) {
   EXPECT_EQ(cache_->stats().ram.evicted_leaves, 1u);
 }
 
+TEST_F(PageCacheTest, APutWithoutRoomForItsSumsIsNoRefusedPage) {
+  // Eight sections in a page so small that its put was charged fewer sums.
+  Bytes page =
+      make_page(open(sample_descriptor(512)).space->geometry, page_key_of(1), {.values = 1});
+  const uint64_t charged = store::Arena::extent_bytes(page.size()) + store::kRecordOverheadBytes +
+                           page.size() / store::kPutOverheadShare;
+  cache_ = *PageCache::open({.ram = {.capacity_bytes = kCapacity, .tenant_bytes_max = charged}});
+  OpenSpace space = open(sample_descriptor(512));
+  EXPECT_EQ(put(space, page_key_of(1), page).error().code, Errc::no_space);
+  EXPECT_EQ(cache_->stats().puts_refused, 0u);
+}
+
 TEST_F(PageCacheTest, TooManySlowPutsAreShedAsOverloaded) {
   OpenSpace space = open(sample_descriptor());
   std::vector<PendingPut> pending;
@@ -409,6 +413,17 @@ TEST_F(PageCacheTest, AnIntactPageThatClientsRefuseTwiceMakesRoomForAnHonestOne)
   EXPECT_TRUE(calls().damaged(space, page_key_of(1), id));
   EXPECT_EQ(get(space, 1).error().code, Errc::not_found);
   put_new(space, 1);
+}
+
+TEST_F(PageCacheTest, ATenantsReportIsNoSecondOneOfAnothers) {
+  OpenSpace space = open(sample_descriptor());
+  put_new(space, 1);
+  OpenSpace other = open(sample_descriptor(), 0, 7);
+  Bytes page = put_new(other, 1);
+  codec::EncodingId id = get(space, 1)->encoding_id;
+  EXPECT_FALSE(calls().damaged(space, page_key_of(1), id));
+  EXPECT_FALSE(calls().damaged(other, page_key_of(1), id));
+  EXPECT_EQ(joined(*get(other, 1)), page);
 }
 
 TEST_F(PageCacheTest, ErasesWhatIsThere) {

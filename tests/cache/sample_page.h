@@ -40,6 +40,7 @@ struct PageOptions {
   uint32_t provenance_kl = 0;
   uint64_t seed = 1;
   uint64_t first_position = 0;
+  uint32_t values = 256;  // so many different ones
 };
 
 // A whole page of `geometry` under `key`, f16 values near 1 that `direct` shrinks.
@@ -47,7 +48,8 @@ inline Bytes make_page(const PageGeometry& geometry, const Hash32& key, PageOpti
   Prng prng(options.seed);
   Bytes tensors(geometry.bytes());
   for (size_t i = 0; i + 1 < tensors.size(); i += 2) {
-    store_le<uint16_t>(tensors.data() + i, static_cast<uint16_t>(0x3c00 + prng.below(256)));
+    store_le<uint16_t>(tensors.data() + i,
+                       static_cast<uint16_t>(0x3c00 + prng.below(options.values)));
   }
   codec::Workspace workspace;
   Bytes page(*codec::encode_bound(geometry));
