@@ -9,6 +9,7 @@ namespace sluice::daemon {
 namespace {
 
 using cache::PageCacheStats;
+using cache::TierGets;
 using metrics::Label;
 using store::DiskTierStats;
 using store::RamTierStats;
@@ -32,14 +33,18 @@ constexpr Row<PageCacheStats> kCacheRows[] = {
     {"promoted", "sluice_promoted_pages_total", &PageCacheStats::promoted},
 };
 
+// Of each tier. What the tiers count by themselves are reads: several GETs may share one.
+constexpr Row<TierGets> kGetRows[] = {
+    {"hits", "sluice_tier_hits_total", &TierGets::hits},
+    {"misses", "sluice_tier_misses_total", &TierGets::misses},
+};
+
 constexpr Row<RamTierStats> kRamRows[] = {
     {"capacity_bytes", "sluice_tier_capacity_bytes", &RamTierStats::capacity_bytes},
     {"bytes", "sluice_tier_bytes", &RamTierStats::bytes},
     {"reserved_bytes", "sluice_ram_reserved_bytes", &RamTierStats::reserved_bytes},
     {"held_bytes", "sluice_ram_held_bytes", &RamTierStats::held_bytes},
     {"pages", "sluice_tier_pages", &RamTierStats::records},
-    {"hits", "sluice_tier_hits_total", &RamTierStats::hits},
-    {"misses", "sluice_tier_misses_total", &RamTierStats::misses},
     {"damaged", "sluice_tier_damaged_total", &RamTierStats::damaged},
     {"stored", "sluice_ram_stored_total", &RamTierStats::stored},
     {"replaced", "sluice_ram_replaced_total", &RamTierStats::replaced},
@@ -57,8 +62,6 @@ constexpr Row<DiskTierStats> kDiskRows[] = {
     {"segments", "sluice_disk_segments", &DiskTierStats::segments},
     {"queued_bytes", "sluice_disk_queued_bytes", &DiskTierStats::queued_bytes},
     {"reads_in_flight", "sluice_disk_reads_in_flight", &DiskTierStats::reads_in_flight},
-    {"hits", "sluice_tier_hits_total", &DiskTierStats::hits},
-    {"misses", "sluice_tier_misses_total", &DiskTierStats::misses},
     {"damaged", "sluice_tier_damaged_total", &DiskTierStats::damaged},
     {"deleted", "sluice_tier_deleted_total", &DiskTierStats::erased},
     {"evicted", "sluice_tier_evicted_total", &DiskTierStats::evicted, "segment"},
@@ -82,6 +85,14 @@ constexpr Row<DiskTierStats> kDiskRows[] = {
     {"dropped_segments", "sluice_disk_segments_dropped_total", &DiskTierStats::dropped_segments},
     {"failed_segments", "sluice_disk_segments_failed_total", &DiskTierStats::failed_segments},
     {"syncs", "sluice_disk_syncs_total", &DiskTierStats::syncs},
+};
+
+// What the cache counts of the disk tier.
+constexpr Row<PageCacheStats> kDiskCacheRows[] = {
+    {"too_large_writes",
+     "sluice_disk_dropped_writes_total",
+     &PageCacheStats::too_large_writes,
+     "too_large"},
 };
 
 template <class Stats, size_t n>
@@ -151,9 +162,12 @@ std::vector<std::pair<std::string, uint64_t>> stat_list(const DaemonStats& stats
   std::vector<std::pair<std::string, uint64_t>> out;
   out.emplace_back("connections", stats.connections);
   list_rows(kCacheRows, stats.cache, "", out);
+  list_rows(kGetRows, stats.cache.ram_gets, "ram_", out);
   list_rows(kRamRows, stats.cache.ram, "ram_", out);
   if (stats.cache.disk) {
+    list_rows(kGetRows, stats.cache.disk_gets, "disk_", out);
     list_rows(kDiskRows, *stats.cache.disk, "disk_", out);
+    list_rows(kDiskCacheRows, stats.cache, "disk_", out);
   }
   return out;
 }
@@ -165,9 +179,12 @@ std::vector<metrics::Family> metric_families(const DaemonStats& stats) {
   page.add("sluice_connections", {}, static_cast<double>(stats.connections));
   add_requests(stats.requests, page);
   add_rows(kCacheRows, stats.cache, "", page);
+  add_rows(kGetRows, stats.cache.ram_gets, "ram", page);
   add_rows(kRamRows, stats.cache.ram, "ram", page);
   if (stats.cache.disk) {
+    add_rows(kGetRows, stats.cache.disk_gets, "disk", page);
     add_rows(kDiskRows, *stats.cache.disk, "disk", page);
+    add_rows(kDiskCacheRows, stats.cache, "disk", page);
   }
   return page.take();
 }

@@ -14,7 +14,8 @@ DaemonStats sample_stats() {
   DaemonStats stats{.start_seconds = 1.5e9, .connections = 3};
   stats.cache.lookup_pages = 10;
   stats.cache.lookup_hit_pages = 7;
-  stats.cache.ram = {.capacity_bytes = 1000, .bytes = 900, .hits = 21, .evicted_leaves = 4};
+  stats.cache.ram = {.capacity_bytes = 1000, .bytes = 900, .evicted_leaves = 4};
+  stats.cache.ram_gets = {.hits = 21, .misses = 13};
   stats.requests.put_page_bytes = 60;
   stats.requests.put_tensor_bytes = 75;
   stats.requests.refused[{Op::get, Errc::not_found}] = 5;
@@ -41,6 +42,7 @@ TEST(Counters, StatsKeepTheirNames) {
                            {"ram_capacity_bytes", 1000},
                            {"ram_bytes", 900},
                            {"ram_hits", 21},
+                           {"ram_misses", 13},
                            {"ram_evicted_leaves", 4},
                            {"ram_deleted", 0}}) {
     EXPECT_TRUE(there.contains({stat.first, static_cast<uint64_t>(stat.second)})) << stat.first;
@@ -49,13 +51,18 @@ TEST(Counters, StatsKeepTheirNames) {
 
 TEST(Counters, TiersAreTakenApartByPrefixAndLabel) {
   DaemonStats stats = sample_stats();
-  stats.cache.disk = store::DiskTierStats{.hits = 8, .failed_writes = 2};
+  stats.cache.disk = store::DiskTierStats{.failed_writes = 2};
+  stats.cache.disk_gets = {.hits = 8, .misses = 5};
+  stats.cache.too_large_writes = 9;
   const auto list = stat_list(stats);
   EXPECT_EQ(std::count(list.begin(), list.end(), std::pair<std::string, uint64_t>("disk_hits", 8)),
             1);
   const std::string text = metrics::prometheus_text(metric_families(stats));
   for (const char* line : {"sluice_tier_hits_total{tier=\"ram\"} 21\n",
+                           "sluice_tier_misses_total{tier=\"ram\"} 13\n",
                            "sluice_tier_hits_total{tier=\"disk\"} 8\n",
+                           "sluice_tier_misses_total{tier=\"disk\"} 5\n",
+                           "sluice_disk_dropped_writes_total{cause=\"too_large\"} 9\n",
                            "sluice_disk_dropped_writes_total{cause=\"device\"} 2\n"}) {
     EXPECT_NE(text.find(line), std::string::npos) << line << text;
   }
