@@ -15,7 +15,7 @@ namespace sluice::store {
 namespace {
 
 constexpr const char* kLockName = "lock";
-constexpr const char* kProbeName = "probe";
+constexpr const char* kProbeName = "direct-io.probe";  // ours, as the lock is (FORMAT.md)
 
 // What the last call said, with the operator's next step where there is one.
 Error device_error(std::string_view action, const std::string& path) {
@@ -101,18 +101,40 @@ class PosixFile final : public BlockFile {
   int fd_;
 };
 
+// Makes a folder's own name durable.
+Status sync_parent(int folder, const std::string& path) {
+  const int parent = openat(folder, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  Status status;
+  if (parent < 0 || fsync(parent) != 0) {
+    status = device_error("sync the parent of", path);
+  }
+  if (parent >= 0) {
+    close(parent);
+  }
+  return status;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<PosixDevice>> PosixDevice::open_folder(const PosixDeviceConfig& config) {
   if (config.folder.empty()) {
     return SLUICE_ERR(Errc::bad_config, "the disk tier has no folder");
   }
-  if (mkdir(config.folder.c_str(), 0700) != 0 && errno != EEXIST) {
+  const bool is_new = mkdir(config.folder.c_str(), 0700) == 0;
+  if (!is_new && errno != EEXIST) {
     return device_error("make folder", config.folder);
   }
   int folder = ::open(config.folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (folder < 0) {
     return device_error("open folder", config.folder);
+  }
+  // Also where it was there: who made it may have been killed before this. Only a new one has
+  // nobody else who can have done it; gone again, it is new at the next start too.
+  Status synced = sync_parent(folder, config.folder);
+  if (is_new && synced.has_error()) {
+    close(folder);
+    rmdir(config.folder.c_str());
+    return synced.error();
   }
   int lock = openat(folder, kLockName, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
   std::unique_ptr<PosixDevice> device(new PosixDevice(config.folder, folder, lock));
@@ -120,6 +142,9 @@ Result<std::unique_ptr<PosixDevice>> PosixDevice::open_folder(const PosixDeviceC
     return device_error("open", device->path_of(kLockName));
   }
   if (flock(lock, LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK) {
+      return device_error("lock", device->path_of(kLockName));
+    }
     return SLUICE_ERR(
         Errc::bad_config,
         "another process has the log in {} open; give each daemon a folder of its own",
@@ -136,9 +161,11 @@ PosixDevice::~PosixDevice() {
   }
 }
 
-// Some file systems refuse O_DIRECT when the file is opened, some at the first transfer.
+// Some file systems refuse O_DIRECT when the file is opened, some at the first transfer. What a
+// start that was killed left of the probe goes first.
 bool PosixDevice::probe_direct() const {
-  int flags = O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_DIRECT;
+  unlinkat(folder_fd_, kProbeName, 0);
+  int flags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW | O_DIRECT;
   int fd = openat(folder_fd_, kProbeName, flags, 0600);
   if (fd < 0) {
     return false;

@@ -1,7 +1,8 @@
 // The block device that is a folder of a file system: O_DIRECT where it takes that, else through
 // the page cache; fdatasync and fsync for durability.
 //
-// Holds the folder's `lock` file locked while it lives, so that no second daemon opens the log.
+// Holds the folder's `lock` file locked while it lives, so that no second daemon opens the log; a
+// start makes the file `direct-io.probe` anew and removes it. Other names are not touched.
 // Short transfers and EINTR are continued here. Files may be used by several threads at once.
 #pragma once
 
@@ -14,7 +15,7 @@
 namespace sluice::store {
 
 struct PosixDeviceConfig {
-  std::string folder;           // made where it is not there, its parent has to be
+  std::string folder;           // made, durably, where it is not there; its parent has to be
   bool use_page_cache = false;  // never O_DIRECT
 };
 

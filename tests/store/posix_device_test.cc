@@ -3,12 +3,30 @@
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <csignal>
 #include <filesystem>
+#include <fstream>
 
 #include "tests/support/temp_folder.h"
+
+namespace {
+
+std::vector<std::string> synced_folders;  // in the order of their fsync()
+int fsync_error = 0;                      // what fsync() answers with
+
+}  // namespace
+
+// In place of the C library's, so that a test sees what is synced and can refuse it.
+extern "C" int fsync(int fd) {
+  synced_folders.push_back(
+      std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(fd)).string());
+  errno = fsync_error;
+  return fsync_error != 0 ? -1 : static_cast<int>(syscall(SYS_fsync, fd));
+}
 
 namespace sluice::store {
 namespace {
@@ -21,6 +39,16 @@ class PosixDeviceFolder : public ::testing::TestWithParam<bool> {
     EXPECT_TRUE(device.has_value()) << device.error().to_string();
     return *std::move(device);
   }
+
+  void SetUp() override {
+    if (!GetParam() && !open()->is_direct()) {
+      GTEST_SKIP() << folder_ << " is on a file system without O_DIRECT";
+    }
+    std::filesystem::remove_all(folder_ + "/log");
+    synced_folders.clear();
+  }
+
+  void TearDown() override { fsync_error = 0; }
 
   testing::TempFolder temp_;
   std::string folder_ = temp_.path();
@@ -85,6 +113,38 @@ TEST_P(PosixDeviceFolder, IsOpenOnceAtATime) {
   EXPECT_EQ(second.error().code, Errc::bad_config);
   device.reset();
   EXPECT_NE(open(), nullptr);
+}
+
+TEST_P(PosixDeviceFolder, ItsOwnNameIsDurable) {
+  open();
+  EXPECT_EQ(synced_folders, std::vector<std::string>{folder_});
+  open();
+  EXPECT_EQ(synced_folders.size(), 2u) << "the first may have been killed before its sync";
+}
+
+TEST_P(PosixDeviceFolder, IsNotMadeWhereItsNameCannotBeDurable) {
+  std::filesystem::create_directory(folder_ + "/old");
+  fsync_error = EIO;
+  auto device = PosixDevice::open_folder({.folder = folder_ + "/log/"});
+  ASSERT_TRUE(device.has_error());
+  EXPECT_NE(device.error().text.find("sync the parent of"), std::string::npos)
+      << device.error().text;
+  EXPECT_FALSE(std::filesystem::exists(folder_ + "/log"));
+  EXPECT_TRUE(PosixDevice::open_folder({.folder = folder_ + "/old"}).has_value());
+}
+
+TEST_P(PosixDeviceFolder, LeavesOtherFilesAsTheyAre) {
+  std::filesystem::create_directory(folder_ + "/log");
+  const std::string kept = folder_ + "/kept";
+  std::ofstream(kept) << "kept";
+  std::filesystem::create_symlink(kept, folder_ + "/log/direct-io.probe");
+  std::ofstream(folder_ + "/log/probe") << "kept";
+  EXPECT_EQ(open()->is_direct(), !GetParam());
+  for (const std::string& path : {kept, folder_ + "/log/probe"}) {
+    std::string text;
+    std::ifstream(path) >> text;
+    EXPECT_EQ(text, "kept") << path;
+  }
 }
 
 TEST_P(PosixDeviceFolder, SaysWhatIsWrongWithAFolder) {
