@@ -4,8 +4,9 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
+#include <cstring>
 #include <fstream>
-#include <sstream>
 #include <string_view>
 
 #include "src/base/units.h"
@@ -84,7 +85,7 @@ constexpr auto kOptions = std::to_array<Option>({
     {"disk",
      "capacity",
      [](const toml::node& value, Config& config) {
-       return assign_quantity(value, parse_bytes, config.disk_bytes);
+       return assign_quantity(value, parse_bytes, config.disk_bytes.emplace());
      }},
     {"admin",
      "address",
@@ -161,9 +162,14 @@ Status Config::validate() const {
       in_range<uint64_t>("listen.drain (milliseconds)", drain_ms, 100, 600'000, "100ms..10min"));
   SLUICE_CHECK(in_range<uint64_t>(
       "ram.capacity (bytes)", ram_bytes, 16ull << 20, store::kRamCapacityBytesMax, "16MiB..16TiB"));
-  if (disk_bytes != 0) {
+  if (disk_bytes) {
     SLUICE_CHECK(in_range<uint64_t>(
-        "disk.capacity (bytes)", disk_bytes, kDiskBytesMin, kDiskBytesMax, "64MiB..1PiB"));
+        "disk.capacity (bytes)", *disk_bytes, kDiskBytesMin, kDiskBytesMax, "64MiB..1PiB"));
+    if (disk_path.empty()) {
+      return SLUICE_ERR(Errc::bad_config,
+                        "disk.capacity: there is no disk tier to have it; name its folder with "
+                        "disk.path, or leave the capacity out");
+    }
   }
   if (disk_path.find('\0') != std::string::npos) {
     return SLUICE_ERR(Errc::bad_config, "disk.path: a path without NUL expected");
@@ -181,11 +187,8 @@ Status Config::validate() const {
 Result<Config> parse_config(std::string_view text, std::string_view name) {
   Config config;
   if (text.size() > kConfigBytesMax) {  // keys of 200,000 dots overflow the parser's stack
-    return SLUICE_ERR(Errc::bad_config,
-                      "{}: {} bytes, a configuration has at most {}",
-                      name,
-                      text.size(),
-                      kConfigBytesMax);
+    return SLUICE_ERR(
+        Errc::bad_config, "{}: a configuration has at most {} bytes", name, kConfigBytesMax);
   }
   toml::table root;
   try {
@@ -210,17 +213,20 @@ Result<Config> parse_config(std::string_view text, std::string_view name) {
       }
     }
   }
-  SLUICE_CHECK(config.validate());
   return config;
 }
 
 Result<Config> load_config(const std::string& path) {
+  std::string text(kConfigBytesMax + 1, '\0');  // a device may have no end
+  errno = 0;
   std::ifstream file(path, std::ios::binary);
-  std::stringstream text;
-  if (!file || !(text << file.rdbuf())) {
-    return SLUICE_ERR(Errc::io_error, "cannot read the config file {}", path);
+  file.read(text.data(), static_cast<std::streamsize>(text.size()));
+  if (!file.is_open() || file.bad()) {
+    return SLUICE_ERR(
+        Errc::io_error, "cannot read the config file {}: {}", path, std::strerror(errno));
   }
-  return parse_config(text.str(), path);
+  text.resize(static_cast<size_t>(file.gcount()));
+  return parse_config(text, path);
 }
 
 }  // namespace sluice::daemon

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "src/base/result.h"
@@ -20,19 +21,22 @@ struct Config {
   // [ram]
   uint64_t ram_bytes = 1ull << 30;  // 16MiB..16TiB
   // [disk]
-  std::string disk_path;    // folder of the log; "": no disk tier
-  uint64_t disk_bytes = 0;  // 64MiB..1PiB; 0: half of what the file system has, at most 64GiB
+  std::string disk_path;  // folder of the log; "": no disk tier
+  // 64MiB..1PiB; nothing: half of what the file system has, at most 64GiB
+  std::optional<uint64_t> disk_bytes;
   // [admin]
   std::string admin_address;  // IP:PORT on loopback (admin_address.h); "": no admin pages
   // [log]
   std::string log_level = "info";  // trace, debug, info, warn, error
 
-  // Checks every range. Errors: bad_config; the text names option, unit and range.
+  // Checks every range, and that the options agree. Errors: bad_config; the text names option, unit
+  // and range.
   Status validate() const;
 };
 
 // Reads a TOML file over the defaults. Unknown tables and keys are refused, so that a typing error
-// never runs with a default. Errors: bad_config (file, line, column, what is allowed), io_error.
+// never runs with a default. Not validated: flags may override it. Errors: bad_config (file, line,
+// column, what is allowed), io_error.
 Result<Config> load_config(const std::string& path);
 
 // The same from text; `name` stands for the file in error texts. Errors: bad_config.

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "src/base/version.h"
+#include "src/daemon/log_value.h"
 #include "src/model/chain.h"
 
 namespace sluice::daemon {
@@ -16,13 +17,6 @@ namespace {
 
 // Everything is one tenant's until connections authenticate.
 constexpr uint32_t kTenant = 0;
-
-// A peer names itself: its text must not end the log field that it stands in.
-std::string without_quotes(std::string text) {
-  std::replace_if(
-      text.begin(), text.end(), [](char c) { return c == '"' || c == '\\'; }, '?');
-  return text;
-}
 
 // Errors that say something is wrong with a page or the machine, not with one caller's request.
 bool worth_a_warning(Errc code) {
@@ -87,10 +81,10 @@ void Service::on_close(transport::Session& session, const Error* error) {
   const uint64_t number = connections_[&session].number;
   connections_.erase(&session);
   if (error != nullptr) {
-    log_.warn("connection={} event=closed peer=\"{}\" error=\"{}\"",
+    log_.warn("connection={} event=closed peer={} error={}",
               number,
-              without_quotes(session.peer_software()),
-              error->to_string());
+              log_value(session.peer_software()),
+              log_value(error->to_string()));
   } else {
     log_.info("connection={} event=close", number);
   }
@@ -141,7 +135,7 @@ void Service::finish(const Asked& asked, const Reply& reply) {
   transport::Session* session = open_session(asked);
   if (reply.has_error()) {
     count_refused(asked, reply.error());
-    log_.warn("{} event=refused error=\"{}\"", log_fields(asked), reply.error().to_string());
+    log_.warn("{} event=refused error={}", log_fields(asked), log_value(reply.error().to_string()));
     if (session != nullptr) {
       session->refuse(asked.info.id, reply.error());
     }
@@ -229,7 +223,8 @@ Service::Reply Service::answer(Connection& connection, const transport::LookupRe
   }
   SLUICE_TRY(cache::LookupAnswer answer, cache_.lookup(groups, lookup.max_kl));
   if (!answer.miss_reason.empty()) {
-    log_.debug("connection={} event=miss reason=\"{}\"", connection.number, answer.miss_reason);
+    log_.debug(
+        "connection={} event=miss reason={}", connection.number, log_value(answer.miss_reason));
   }
   return transport::ReplyBody(to_wire(std::move(answer)));
 }
@@ -270,10 +265,10 @@ void Service::finish_page(const Asked& asked,
   if (answer.has_error()) {
     count_refused(asked, answer.error());
     if (worth_a_warning(answer.error().code)) {
-      log_.warn("{} event=page_refused page={} error=\"{}\"",
+      log_.warn("{} event=page_refused page={} error={}",
                 log_fields(asked),
                 to_hex(page.key),
-                answer.error().to_string());
+                log_value(answer.error().to_string()));
     }
     if (session != nullptr) {
       session->refuse_page(asked.info.id, page_index, answer.error().code);

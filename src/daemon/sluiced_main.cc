@@ -24,6 +24,8 @@
 #include "src/daemon/admin_server.h"
 #include "src/daemon/config.h"
 #include "src/daemon/disk.h"
+#include "src/daemon/log_value.h"
+#include "src/daemon/open_files.h"
 #include "src/daemon/service.h"
 #include "transport/socket_path.h"
 #include "transport/unix_server.h"
@@ -134,12 +136,12 @@ Status serve_until_stopped(const Config& config,
   draining_server = server.get();
   std::signal(SIGTERM, on_signal);
   std::signal(SIGINT, on_signal);
-  log.info("event=ready version={} socket={} admin={} ram=\"{}\" disk={}",
+  log.info("event=ready version={} socket={} admin={} ram={} disk={}",
            kVersion,
-           server_config.path,
+           log_value(server_config.path),
            admin == nullptr ? "off" : admin->address(),
-           format_bytes(config.ram_bytes),
-           config.disk_path.empty() ? "off" : config.disk_path);
+           log_value(format_bytes(config.ram_bytes)),
+           config.disk_path.empty() ? "off" : log_value(config.disk_path));
   Status ran = server->run();
   std::signal(SIGTERM, SIG_DFL);
   std::signal(SIGINT, SIG_DFL);
@@ -153,12 +155,15 @@ Status serve(const Config& config, spdlog::logger& log) {
   DiskParts parts;
   cache::PageCacheConfig cache_config;
   cache_config.ram.capacity_bytes = config.ram_bytes / 64 * 64;  // whole extents (store/arena.h)
+  const OpenFiles files{.limit = raise_open_files(), .connections = config.connections_max};
+  SLUICE_CHECK(files.check(0));
   if (!config.disk_path.empty()) {
     const auto post = [&mailbox](std::function<void()> work) { mailbox.post(std::move(work)); };
     SLUICE_TRY(cache_config.disk,
                open_disk({.folder = config.disk_path,
-                          .capacity_bytes = config.disk_bytes,
-                          .ram_bytes = config.ram_bytes},
+                          .capacity_bytes = config.disk_bytes.value_or(0),
+                          .ram_bytes = config.ram_bytes,
+                          .files = files},
                          post,
                          clock,
                          log,
@@ -192,7 +197,7 @@ int run(const Flags& flags) {
   log->set_level(spdlog::level::from_str(config->log_level));
   Status served = serve(*config, *log);
   if (served.has_error()) {
-    log->error("event=failed error=\"{}\"", served.error().to_string());
+    log->error("event=failed error={}", log_value(served.error().to_string()));
     return 1;
   }
   return 0;

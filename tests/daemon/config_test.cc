@@ -7,8 +7,15 @@
 namespace sluice::daemon {
 namespace {
 
+// As the daemon reads a file without flags.
+Result<Config> read(std::string_view text) {
+  SLUICE_TRY(Config config, parse_config(text, "sluice.toml"));
+  SLUICE_CHECK(config.validate());
+  return config;
+}
+
 TEST(Config, ReadsEveryOption) {
-  Result<Config> config = parse_config(R"(
+  Result<Config> config = read(R"(
     [listen]
     socket = "/tmp/x.sock"
     connections_max = 7
@@ -22,8 +29,7 @@ TEST(Config, ReadsEveryOption) {
     address = "127.0.0.1:9464"
     [log]
     level = "debug"
-  )",
-                                       "sluice.toml");
+  )");
   ASSERT_TRUE(config.has_value()) << config.error().text;
   EXPECT_EQ(config->socket, "/tmp/x.sock");
   EXPECT_EQ(config->connections_max, 7u);
@@ -36,7 +42,7 @@ TEST(Config, ReadsEveryOption) {
 }
 
 TEST(Config, EmptyFileIsTheEmbeddedDefault) {
-  Result<Config> config = parse_config("", "sluice.toml");
+  Result<Config> config = read("");
   ASSERT_TRUE(config.has_value());
   EXPECT_EQ(config->ram_bytes, 1ull << 30);
   EXPECT_TRUE(config->socket.empty());
@@ -51,6 +57,8 @@ TEST(Config, RefusesWhatItDoesNotKnowAndSaysWhere) {
       {"[ram]\ncapacity = 5", "ram.capacity: expected a text"},
       {"[ram]\ncapacity = \"1MiB\"", "16MiB..16TiB"},
       {"[disk]\ncapacity = \"1MiB\"", "64MiB..1PiB"},
+      {"[disk]\npath = \"/x\"\ncapacity = \"0\"", "64MiB..1PiB"},
+      {"[disk]\ncapacity = \"1GiB\"", "disk.capacity: there is no disk tier"},
       {"[disk]\npath = \"/x\\u0000y\"", "disk.path: a path without NUL expected"},
       {"[ram]\nsize = \"1GiB\"", "ram.size: no such option; there are listen.socket"},
       {"[disk]\ndir = \"/x\"", "disk.dir: no such option"},
@@ -69,7 +77,7 @@ TEST(Config, RefusesWhatItDoesNotKnowAndSaysWhere) {
       {"[listen]\nsocket = \"a\\u0000b\"", "without NUL"},
   };
   for (const auto& [text, fragment] : kBad) {
-    Result<Config> config = parse_config(text, "sluice.toml");
+    Result<Config> config = read(text);
     ASSERT_TRUE(config.has_error()) << text;
     EXPECT_EQ(config.error().code, Errc::bad_config);
     EXPECT_NE(config.error().text.find(fragment), std::string::npos) << config.error().text;
@@ -81,15 +89,29 @@ TEST(Config, RefusesTextThatWouldOverflowTheParser) {
   for (int i = 0; i < 200'000; ++i) {
     dots += "a.";
   }
-  Result<Config> config = parse_config(dots + "b = 1", "sluice.toml");
+  Result<Config> config = read(dots + "b = 1");
   ASSERT_TRUE(config.has_error());
   EXPECT_NE(config.error().text.find("at most 16384"), std::string::npos) << config.error().text;
 }
 
 TEST(Config, NamesAFileThatCannotBeRead) {
-  Result<Config> config = load_config("/nonexistent/sluice.toml");
-  ASSERT_TRUE(config.has_error());
-  EXPECT_EQ(config.error().code, Errc::io_error);
+  const std::pair<const char*, const char*> kBad[] = {
+      {"/nonexistent/sluice.toml", "/nonexistent/sluice.toml: No such file"},
+      {"/", "Is a directory"},
+  };
+  for (const auto& [path, fragment] : kBad) {
+    Result<Config> config = load_config(path);
+    ASSERT_TRUE(config.has_error());
+    EXPECT_EQ(config.error().code, Errc::io_error);
+    EXPECT_NE(config.error().text.find(fragment), std::string::npos) << config.error().text;
+  }
+}
+
+TEST(Config, AFileMayBeEmptyButNotWithoutEnd) {
+  EXPECT_TRUE(load_config("/dev/null").has_value());
+  Result<Config> endless = load_config("/dev/zero");
+  ASSERT_TRUE(endless.has_error());
+  EXPECT_EQ(endless.error().code, Errc::bad_config);
 }
 
 }  // namespace
