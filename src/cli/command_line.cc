@@ -1,8 +1,10 @@
 #include "src/cli/command_line.h"
 
-#include <cstdio>
+#include <algorithm>
 #include <functional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <CLI/CLI.hpp>
@@ -146,6 +148,17 @@ void add_copy_commands(CLI::App& app, CommandLine& line) {
   rm_command.add_flag("--dry-run", line.dry_run, "say how many are there and leave them");
 }
 
+// A line that cannot be parsed fills in no option, --json among them.
+int report_usage(const CLI::App& app, const CLI::ParseError& problem, std::span<char*> arguments) {
+  const bool json = std::any_of(arguments.begin(), arguments.end(), [](const char* argument) {
+    return std::string_view(argument) == "--json";
+  });
+  if (json && problem.get_exit_code() != 0) {  // 0: --help and --version
+    return report_error(SLUICE_ERR(Errc::invalid_argument, "{}", problem.what()), json);
+  }
+  return app.exit(problem) == 0 ? 0 : static_cast<int>(Exit::usage);
+}
+
 }  // namespace
 
 int run_command_line(int argc, char** argv) {
@@ -165,7 +178,7 @@ int run_command_line(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& problem) {
-    return app.exit(problem) == 0 ? 0 : static_cast<int>(Exit::usage);
+    return report_usage(app, problem, {argv, static_cast<size_t>(argc)});
   }
   Result<int> done = line.run();
   return finish_output(done.has_value() ? *done : report_error(done.error(), line.output.json));

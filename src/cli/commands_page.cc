@@ -13,27 +13,30 @@
 namespace sluice::cli {
 namespace {
 
-// Calls `visit(name, bytes)` for each page file, or for each page of the set that the daemon has.
+// A page file's bytes, or what the daemon serves or finds damaged.
+using Visit = std::function<Status(const std::string& name, const Result<ByteSpan>& page)>;
+
+// Calls `visit` for each page file, or for each page of the set that the daemon has.
 Status for_each_page(const SequenceOptions& options,
                      const std::vector<std::string>& files,
                      const std::string& label,
                      const OutputOptions& output,
-                     const std::function<Status(const std::string&, ByteSpan)>& visit) {
+                     const Visit& visit) {
   if (files.empty()) {
     SLUICE_TRY(PageSet set, open_pages(options, {}, output));
     return fetch_pages(set, label, output, [&](FetchedPage& page) -> Status {
       if (page.bytes.has_error() && page.bytes.error().code == Errc::not_found) {
         return {};
       }
-      // What the daemon refuses to serve is shown like what is found damaged here.
-      return visit(to_hex(page.key), page.bytes.has_value() ? *page.bytes : Bytes());
+      return visit(to_hex(page.key),
+                   page.bytes.has_value() ? Result<ByteSpan>(*page.bytes) : page.bytes.error());
     });
   }
   SLUICE_TRY(std::vector<std::string> paths, page_files(files));
   Progress bar(output, label, ProgressUnit::pages, paths.size());
   for (const std::string& path : paths) {
     SLUICE_TRY(std::string bytes, read_file(path, kPageBytesMax + 1));
-    SLUICE_CHECK(visit(path, as_bytes(bytes)));
+    SLUICE_CHECK(visit(path, ByteSpan(as_bytes(bytes))));
     bar.add_page(bytes.size());
   }
   return {};
@@ -99,7 +102,8 @@ void print(const std::string& name, const codec::PageHeader& header) {
 }
 
 // All that can be wrong with a page is found by decoding it.
-Status check(ByteSpan bytes, codec::Workspace& workspace, Bytes& tensors) {
+Status check(const Result<ByteSpan>& page, codec::Workspace& workspace, Bytes& tensors) {
+  SLUICE_TRY(const ByteSpan bytes, page);
   SLUICE_TRY(codec::PageHeader header, codec::verify_page(bytes));
   tensors.resize(header.geometry.bytes());
   return codec::decode_page(header, bytes, tensors, workspace);
@@ -118,14 +122,17 @@ Result<int> inspect(const SequenceOptions& options,
     SLUICE_CHECK(make_folder(save));
   }
   nlohmann::json pages = nlohmann::json::array();
-  auto visit = [&](const std::string& name, ByteSpan bytes) -> Status {
-    SLUICE_TRY(codec::PageHeader header, read_header(name, bytes));
+  auto visit = [&](const std::string& name, const Result<ByteSpan>& page) -> Status {
+    if (page.has_error()) {
+      return SLUICE_ERR(page.error().code, "{}: {}", name, page.error().text);
+    }
+    SLUICE_TRY(codec::PageHeader header, read_header(name, *page));
     if (output.json) {
       pages.push_back(describe(header));
     } else {
       print(name, header);
     }
-    return save.empty() ? Status() : write_file(fmt::format("{}/{}.page", save, name), bytes);
+    return save.empty() ? Status() : write_file(fmt::format("{}/{}.page", save, name), *page);
   };
   SLUICE_CHECK(for_each_page(options, files, "inspect", output, visit));
   if (output.json) {
@@ -141,8 +148,8 @@ Result<int> verify(const SequenceOptions& options,
   Bytes tensors;
   size_t whole = 0;
   nlohmann::json damaged = nlohmann::json::array();
-  auto visit = [&](const std::string& name, ByteSpan bytes) -> Status {
-    Status checked = check(bytes, workspace, tensors);
+  auto visit = [&](const std::string& name, const Result<ByteSpan>& page) -> Status {
+    Status checked = check(page, workspace, tensors);
     if (checked.has_value()) {
       ++whole;
     } else {

@@ -13,12 +13,11 @@ namespace {
 using Check = void (*)(const DoctorOptions& options, Findings& out);
 
 // A part that needs something of the machine adds its check here.
-constexpr std::array<Check, 9> kChecks = {check_versions,
+constexpr std::array<Check, 8> kChecks = {check_versions,
                                           check_kernel,
-                                          check_io_uring,
                                           check_cpu,
                                           check_memory,
-                                          check_limits,
+                                          check_open_files,
                                           check_clock,
                                           check_socket,
                                           check_disk};

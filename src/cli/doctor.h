@@ -37,10 +37,9 @@ using Findings = std::vector<Finding>;
 // What the machine is (doctor_machine.cc).
 void check_versions(const DoctorOptions& options, Findings& out);
 void check_kernel(const DoctorOptions& options, Findings& out);
-void check_io_uring(const DoctorOptions& options, Findings& out);
 void check_cpu(const DoctorOptions& options, Findings& out);
 void check_memory(const DoctorOptions& options, Findings& out);
-void check_limits(const DoctorOptions& options, Findings& out);
+void check_open_files(const DoctorOptions& options, Findings& out);
 void check_clock(const DoctorOptions& options, Findings& out);
 
 // Where the daemon is, and whether this user reaches it (doctor_socket.cc).
@@ -51,12 +50,10 @@ void check_disk(const DoctorOptions& options, Findings& out);
 
 // release: of uname, e.g. "6.1.0-18-amd64".
 Finding judge_kernel(const std::string& release);
-// error: errno of io_uring_setup; 0 where it worked.
-Finding judge_io_uring(int error);
 Finding judge_cpu(bool avx2, bool avx512);
 // limit_bytes: of the process's control group; UINT64_MAX for none. huge_pages: the kernel's text.
 Finding judge_memory(uint64_t available_bytes, uint64_t limit_bytes, const std::string& huge_pages);
-Finding judge_locked_memory(uint64_t bytes);
+// files: the hard limit.
 Finding judge_open_files(uint64_t files);
 // read_ns: that one reading takes; year: that the wall clock shows.
 Finding judge_clock(const std::string& source, uint64_t read_ns, int year);

@@ -14,7 +14,7 @@
 #include <memory>
 #include <utility>
 
-#include "src/base/bytes.h"
+#include "src/base/result.h"
 #include "src/base/units.h"
 #include "src/cli/doctor.h"
 
@@ -52,7 +52,9 @@ struct FreeBlock {
 using Block = std::unique_ptr<uint8_t, FreeBlock>;
 
 Block aligned_block() {
-  return Block(static_cast<uint8_t*>(std::aligned_alloc(kBlockBytes, kTestBytes)));
+  Block block(static_cast<uint8_t*>(std::aligned_alloc(kBlockBytes, kTestBytes)));
+  SLUICE_ASSERT(block != nullptr);
+  return block;
 }
 
 Finding judge_folder(const std::string& path) {
@@ -133,6 +135,16 @@ Finding judge_block(uint32_t bytes) {
   return out;
 }
 
+// What went wrong where a transfer of all test bytes answered `done`; "" where nothing did.
+std::string transfer_problem(const char* step, ssize_t done) {
+  if (done < 0) {
+    return fmt::format("{}: {}", step, std::strerror(errno));
+  }
+  return done == static_cast<ssize_t>(kTestBytes)
+             ? ""
+             : fmt::format("{}: {} of {} bytes", step, done, kTestBytes);
+}
+
 // Writes, syncs and reads back; says which step failed. "" where all did.
 std::string write_and_read(int fd) {
   Block written = aligned_block();
@@ -141,23 +153,17 @@ std::string write_and_read(int fd) {
     written.get()[i] = static_cast<uint8_t>(i * 31 + i / kBlockBytes);
   }
   std::fill_n(read.get(), kTestBytes, uint8_t{0});
-  const auto size = static_cast<ssize_t>(kTestBytes);
-  const char* step = "write";
-  bool good = ::pwrite(fd, written.get(), kTestBytes, 0) == size;
-  if (good) {
-    step = "fdatasync";
-    good = ::fdatasync(fd) == 0;
+  std::string problem = transfer_problem("write", ::pwrite(fd, written.get(), kTestBytes, 0));
+  if (problem.empty() && ::fdatasync(fd) != 0) {
+    problem = fmt::format("fdatasync: {}", std::strerror(errno));
   }
-  if (good) {
-    step = "read";
-    good = ::pread(fd, read.get(), kTestBytes, 0) == size;
+  if (problem.empty()) {
+    problem = transfer_problem("read", ::pread(fd, read.get(), kTestBytes, 0));
   }
-  if (!good) {
-    return fmt::format("{}: {}", step, std::strerror(errno));
+  if (problem.empty() && !std::equal(written.get(), written.get() + kTestBytes, read.get())) {
+    problem = "other bytes came back than were written";
   }
-  return std::equal(written.get(), written.get() + kTestBytes, read.get())
-             ? ""
-             : "other bytes came back than were written";
+  return problem;
 }
 
 // The same on a file of its own with and without O_DIRECT; the file is gone behind it.

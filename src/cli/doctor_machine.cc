@@ -1,15 +1,10 @@
-// Kernel, io_uring, CPU, memory, limits, clock.
+// Kernel, CPU, memory, limits, clock.
 #include <fmt/core.h>
-#include <linux/io_uring.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <sys/utsname.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <charconv>
-#include <cstring>
 #include <ctime>
 #include <fstream>
 #include <limits>
@@ -21,12 +16,11 @@
 namespace sluice::cli {
 namespace {
 
-// Debian 12's is 6.1; older ones lack parts of io_uring and are tested by nobody here.
+// Debian 12's is 6.1; what is older than these is not tested.
 constexpr int kKernelMajor = 5;
 constexpr int kKernelMinor = 15;
 constexpr uint64_t kMemoryMin = 1ull << 30;  // the default of ram.capacity
-constexpr uint64_t kLockedMin = 8ull << 20;
-constexpr uint64_t kFilesMin = 1024;  // 256 connections, segments of the log, room
+constexpr uint64_t kFilesMin = 1024;         // 256 connections, 512 segments of the log, room
 constexpr uint64_t kClockReadNsMax = 500;
 constexpr int kYearMin = 2024;
 
@@ -69,15 +63,6 @@ uint64_t memory_limit() {
   return kNoLimit;
 }
 
-uint64_t soft_limit(__rlimit_resource_t resource) {
-  rlimit limit{};
-  return getrlimit(resource, &limit) == 0 ? limit.rlim_cur : 0;
-}
-
-std::string limit_text(uint64_t bytes) {
-  return bytes == RLIM_INFINITY ? "unlimited" : format_bytes(bytes);
-}
-
 }  // namespace
 
 Finding judge_kernel(const std::string& release) {
@@ -90,30 +75,6 @@ Finding judge_kernel(const std::string& release) {
   if (!read || major < kKernelMajor || (major == kKernelMajor && minor < kKernelMinor)) {
     out.status = Health::warn;
     out.what_to_do = "Install a newer kernel: Sluice is tested on 6.1 and newer.";
-  }
-  return out;
-}
-
-Finding judge_io_uring(int error) {
-  Finding out{.name = "io_uring", .found = "works", .expected = "io_uring_setup works"};
-  if (error == 0) {
-    return out;
-  }
-  out.status = Health::warn;
-  out.found = fmt::format("io_uring_setup: {}", std::strerror(error));
-  if (error == EPERM || error == EACCES) {
-    out.found += "; blocked by seccomp or kernel.io_uring_disabled";
-    out.what_to_do =
-        "Allow io_uring in the container's seccomp profile and set kernel.io_uring_disabled to 0; "
-        "until then a pool of threads reads the disk with pread.";
-  } else if (error == ENOSYS) {
-    out.what_to_do =
-        "Use a kernel with io_uring, or allow it in the container's seccomp profile; until then a "
-        "pool of threads reads the disk with pread.";
-  } else {
-    out.what_to_do =
-        "Raise the limit of locked memory (ulimit -l) or free memory; until then a pool of threads "
-        "reads the disk with pread.";
   }
   return out;
 }
@@ -148,24 +109,13 @@ Finding judge_memory(uint64_t available_bytes,
   return out;
 }
 
-Finding judge_locked_memory(uint64_t bytes) {
-  Finding out{.name = "locked_memory",
-              .found = limit_text(bytes),
-              .expected = fmt::format("{} or more, for io_uring", format_bytes(kLockedMin))};
-  if (bytes < kLockedMin) {
-    out.status = Health::warn;
-    out.what_to_do = "Set LimitMEMLOCK=infinity in the service, or ulimit -l unlimited.";
-  }
-  return out;
-}
-
 Finding judge_open_files(uint64_t files) {
   Finding out{.name = "open_files",
               .found = files == RLIM_INFINITY ? "unlimited" : std::to_string(files),
               .expected = fmt::format("{} or more", kFilesMin)};
   if (files < kFilesMin) {
     out.status = Health::warn;
-    out.what_to_do = "Set LimitNOFILE=65536 in the service, or ulimit -n 65536.";
+    out.what_to_do = "Set LimitNOFILE=65536 in the service, or ulimit -Hn 65536.";
   }
   return out;
 }
@@ -195,16 +145,6 @@ void check_kernel(const DoctorOptions&, Findings& out) {
   out.push_back(judge_kernel(name.release));
 }
 
-void check_io_uring(const DoctorOptions&, Findings& out) {
-  io_uring_params params{};
-  const long ring = syscall(__NR_io_uring_setup, 4, &params);
-  const int error = ring < 0 ? errno : 0;
-  if (ring >= 0) {
-    close(static_cast<int>(ring));
-  }
-  out.push_back(judge_io_uring(error));
-}
-
 void check_cpu(const DoctorOptions&, Findings& out) {
 #if defined(__x86_64__)
   out.push_back(judge_cpu(
@@ -221,9 +161,10 @@ void check_memory(const DoctorOptions&, Findings& out) {
                              first_line("/sys/kernel/mm/transparent_hugepage/enabled")));
 }
 
-void check_limits(const DoctorOptions&, Findings& out) {
-  out.push_back(judge_locked_memory(soft_limit(RLIMIT_MEMLOCK)));
-  out.push_back(judge_open_files(soft_limit(RLIMIT_NOFILE)));
+void check_open_files(const DoctorOptions&, Findings& out) {
+  rlimit limit{};
+  getrlimit(RLIMIT_NOFILE, &limit);
+  out.push_back(judge_open_files(limit.rlim_max));  // sluiced raises the soft limit to it
 }
 
 void check_clock(const DoctorOptions&, Findings& out) {

@@ -135,8 +135,10 @@ Status fetch_pages(PageSet& set,
     for (size_t i = 0; i < group.keys.size(); ++i) {
       codec::EncodingId named{};
       Result<Bytes> bytes = group.space->get_encoded(group.keys[i], kKlUnknown, &named);
-      if (bytes.has_error() && bytes.error().code != Errc::damaged &&
-          bytes.error().code != Errc::not_found) {
+      if (bytes.has_error() && bytes.error().code == Errc::damaged) {
+        bytes = SLUICE_ERR(Errc::damaged,
+                           "the daemon found it damaged and does not serve it; its log says where");
+      } else if (bytes.has_error() && bytes.error().code != Errc::not_found) {
         return std::move(bytes).error();
       }
       const uint64_t size = bytes.has_value() ? bytes->size() : 0;

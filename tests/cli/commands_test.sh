@@ -37,15 +37,29 @@ expect 2 "no such option; there are" "$sluiced" --config <(echo '[ram]
 size = "1GiB"') --check-config
 expect 0 "configuration is valid" "$sluiced" --check-config
 expect 2 "16MiB..16TiB" "$sluiced" --ram 1MiB
+expect 0 "configuration is valid" "$sluiced" --config /dev/null --check-config
+expect 2 "at most 16384 bytes" "$sluiced" --config /dev/zero --check-config
+expect 2 "Is a directory" "$sluiced" --config / --check-config
+expect 2 "there is no disk tier to have it" "$sluiced" --disk-capacity 1GiB --check-config
+expect 0 "configuration is valid" "$sluiced" --check-config --disk "$run" --config <(echo '[disk]
+capacity = "1GiB"')
 expect 3 "$socket" "$sluice" ping --deadline-ms 200
 expect 1 "Start sluiced" "$sluice" doctor
 
+# Each connection and each segment of the log takes a file; the soft limit is raised to the hard one.
+expect 1 "raise the limit" bash -c 'ulimit -n 300 && exec "$1" --socket "$2"' _ "$sluiced" "$socket"
+ulimit -Sn 64
 start
+[ "$(ulimit -Hn)" = "$(awk '/^Max open files/ { print $4 }' "/proc/$!/limits")" ] ||
+  fail "the soft limit of open files was not raised: $(cat "/proc/$!/limits")"
 expect 0 "sluiced " "$sluice" ping
 expect 0 '"round_trip_us"' "$sluice" ping --json
 expect 0 "ram_capacity_bytes" "$sluice" stat
 expect 0 '"what_to_do"' "$sluice" doctor --json --disk "$run"
 expect 2 "--out is required" "$sluice" get
+expect 2 '{"error":"invalid_argument","exit":2,"text":"--out is required"}' "$sluice" get --json
+expect 2 '"error":"invalid_argument"' "$sluice" --json no-such-command
+expect 0 "Exit codes:" "$sluice" --json --help
 expect 2 "kv-type" "$sluice" lookup --kv-type q4_0
 expect 2 "leave one out" "$sluice" rm --descriptor x --model y
 expect 2 "need their space" "$sluice" rm 00

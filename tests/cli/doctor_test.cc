@@ -2,11 +2,12 @@
 #include "src/cli/doctor.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-#include <cerrno>
+#include <csignal>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -46,17 +47,6 @@ TEST_F(DoctorTest, OldKernelsAreAWarning) {
   }
 }
 
-TEST_F(DoctorTest, BlockedIoUringNamesThePoolThatStandsIn) {
-  EXPECT_EQ(judge_io_uring(0).status, Health::ok);
-  for (int error : {EPERM, EACCES, ENOSYS, ENOMEM}) {
-    Finding finding = judge_io_uring(error);
-    EXPECT_EQ(finding.status, Health::warn) << error;
-    EXPECT_NE(finding.what_to_do.find("pread"), std::string::npos) << finding.what_to_do;
-    expect_whole(finding);
-  }
-  EXPECT_NE(judge_io_uring(EPERM).found.find("seccomp"), std::string::npos);
-}
-
 TEST_F(DoctorTest, CpuNamesTheTargetThatTheCodecUses) {
   EXPECT_NE(judge_cpu(true, false).found.find("AVX2; the codec uses its scalar"),
             std::string::npos);
@@ -71,9 +61,7 @@ TEST_F(DoctorTest, TheSmallerOfMemoryAndControlGroupCounts) {
   EXPECT_NE(limited.what_to_do.find("256 MiB"), std::string::npos) << limited.what_to_do;
 }
 
-TEST_F(DoctorTest, LowLimitsAreWarnings) {
-  EXPECT_EQ(judge_locked_memory(kNone).status, Health::ok);
-  EXPECT_EQ(judge_locked_memory(64 << 10).status, Health::warn);
+TEST_F(DoctorTest, FewOpenFilesAreAWarning) {
   EXPECT_EQ(judge_open_files(kNone).status, Health::ok);
   EXPECT_EQ(judge_open_files(256).status, Health::warn);
 }
@@ -140,6 +128,24 @@ TEST_F(DoctorTest, AFolderThatIsNoneFails) {
     EXPECT_EQ(findings[0].status, Health::fail);
     expect_whole(findings[0]);
   }
+}
+
+// A disk that takes a part says how much, and no errno of an earlier call.
+TEST_F(DoctorTest, AShortWriteIsToldAsOne) {
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
+  const rlimit small = {.rlim_cur = 8192, .rlim_max = before.rlim_max};
+  auto old = signal(SIGXFSZ, SIG_IGN);
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &small), 0);
+  Findings findings;
+  check_disk(options_of("", folder_), findings);
+  setrlimit(RLIMIT_FSIZE, &before);
+  signal(SIGXFSZ, old);
+  const Finding& direct_io = findings.back();
+  EXPECT_EQ(direct_io.name, "disk_direct_io");
+  EXPECT_EQ(direct_io.found, "write: 8192 of 65536 bytes");
+  EXPECT_EQ(direct_io.status, Health::fail);
+  expect_whole(direct_io);
 }
 
 }  // namespace

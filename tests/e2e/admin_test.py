@@ -1,10 +1,14 @@
 """The admin pages against promtool and a real Prometheus: metrics, alerts, every dashboard query."""
 
+import contextlib
+import fcntl
 import json
 import math
 import os
+import random
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -46,6 +50,11 @@ def fetch(address: str, path: str) -> tuple[int, str]:
 
 def admin_address(daemon: harness.Daemon) -> str:
     return until("admin address", lambda: re.search(r" admin=(\S+) ", daemon.log())).group(1)
+
+
+def read_to_end(descriptor: int) -> None:
+    while os.read(descriptor, 4096):
+        pass
 
 
 def promtool(*arguments: str, text: str = "") -> tuple[int, str]:
@@ -208,6 +217,81 @@ class AdminPages(unittest.TestCase):
             used = [file.read(), *(query for _, query in dashboard_queries())]
         names = set(re.findall(r"(?<!:)\bsluice_\w+(?!\w*:)", "\n".join(used)))
         self.assertLessEqual({re.sub("_(bucket|count|sum)$", "", n) for n in names}, documented)
+
+
+class UnwellDaemon(unittest.TestCase):
+    """Pages of a daemon that drains, that is stopped, and whose thread is stuck; all in seconds."""
+
+    def start(self) -> None:
+        self.daemon = harness.Daemon("--admin", "127.0.0.1:0")
+        self.addCleanup(self.daemon.stop)
+        self.address = admin_address(self.daemon)
+
+    def put_through(self, proxy: harness.CuttingProxy) -> None:
+        """Puts a page; never ends where the proxy stops passing bytes."""
+        descriptor = identity.small_descriptor()
+        with contextlib.suppress(api.Error), api.Client(proxy.address, 60_000) as client:
+            space = api.Space(client, descriptor)
+            space.put(space.keys(list(range(64))), bytearray(random.randbytes(space.page_bytes)))
+
+    def test_a_daemon_that_drains_is_healthy_but_not_ready_and_ends(self):
+        self.start()
+        proxy = harness.CuttingProxy(self.daemon)
+        self.addCleanup(proxy.close)
+        half_way = threading.Event()
+        proxy.arm("put", 8192, half_way.set)
+        client = threading.Thread(target=self.put_through, args=(proxy,))
+        client.start()
+        self.addCleanup(client.join)
+        self.assertTrue(half_way.wait(START_S))
+        self.daemon.process.terminate()
+        until("503", lambda: fetch(self.address, "/readyz")[0] == 503, 5)
+        self.assertIn("draining", fetch(self.address, "/readyz")[1])
+        self.assertEqual(fetch(self.address, "/healthz"), (200, "ok\n"))
+        self.assertIn("sluice_connections 1\n", fetch(self.address, "/metrics")[1])
+        proxy.cut()  # with nothing in flight it need not wait for listen.drain
+        self.assertEqual(self.daemon.process.wait(5), 0)
+        self.assertIn("event=stopped", self.daemon.log())
+
+    def test_a_stopped_daemon_costs_prometheus_a_scrape_and_comes_back(self):
+        self.start()
+        prometheus = Prometheus(self.address)
+        self.addCleanup(prometheus.stop)
+        until("up", lambda: prometheus.values('up{job="sluice"} == 1'))
+        self.daemon.process.send_signal(signal.SIGSTOP)
+        until("down", lambda: prometheus.values('up{job="sluice"} == 0'), 20)
+        self.daemon.process.send_signal(signal.SIGCONT)
+        until("up again", lambda: prometheus.values('up{job="sluice"} == 1'), 20)
+
+    def test_a_daemon_whose_thread_is_stuck_is_told_from_one_that_is_well(self):
+        """The thread waits for somebody to read its log."""
+        log_end, daemon_end = os.pipe()
+        fcntl.fcntl(daemon_end, fcntl.F_SETPIPE_SZ, 4096)
+        with tempfile.TemporaryDirectory(prefix="sluice-stuck.") as folder:
+            path = os.path.join(folder, "s.sock")
+            command = [os.environ["SLUICED"], "--socket", path, "--admin", "127.0.0.1:0"]
+            process = subprocess.Popen(command, stderr=daemon_end)
+            os.close(daemon_end)
+            self.addCleanup(process.wait)
+            self.addCleanup(process.kill)
+            (address,) = re.search(rb" admin=(\S+) ", os.read(log_end, 4096)).groups()
+            address = address.decode()
+            self.assertEqual(fetch(address, "/healthz")[0], 200)
+            for _ in range(100):  # each makes a line of its own
+                with socket.socket(socket.AF_UNIX) as peer:
+                    peer.connect(path)
+            began = time.monotonic()
+            for page in ("/healthz", "/readyz", "/metrics"):
+                status, text = fetch(address, page)
+                self.assertEqual((status, "did not answer" in text), (503, True), text)
+            self.assertLess(time.monotonic() - began, 10)
+            reader = threading.Thread(target=read_to_end, args=(log_end,))
+            reader.start()
+            until("an answer", lambda: fetch(address, "/healthz")[0] == 200, 10)
+            process.terminate()
+            self.assertEqual(process.wait(20), 0)
+            reader.join()
+            os.close(log_end)
 
 
 class Deployed(unittest.TestCase):

@@ -4,12 +4,15 @@ import glob
 import json
 import os
 import pty
+import random
 import signal
 import subprocess
 import tempfile
 import unittest
 
 import harness
+import identity
+from sluice_kv import api
 from sluice_kv.llama import PAGE_TOKENS
 
 TOKENS = 5 * PAGE_TOKENS + 7
@@ -191,8 +194,8 @@ class CommandLine(unittest.TestCase):
         nowhere = ["--socket", os.path.join(self.folder, "none.sock")]
         here = ["--socket", self.daemon.socket]
         for code, error, arguments in [
-            (USAGE, "", ["get", *self.sequence, *here]),
-            (USAGE, "", ["lookup", "--kv-type", "q4", *here]),
+            (USAGE, "invalid_argument", ["get", *self.sequence, *here]),
+            (USAGE, "invalid_argument", ["lookup", "--kv-type", "q4", *here]),
             (USAGE, "invalid_argument", ["lookup", *here]),
             (USAGE, "invalid_argument", ["rm", "abc", *here]),
             (UNREACHABLE, "connection_lost", ["ping", *nowhere]),
@@ -203,10 +206,9 @@ class CommandLine(unittest.TestCase):
             with self.subTest(arguments):
                 done = run("--json", *arguments)
                 self.assertEqual((done.returncode, done.stdout), (code, ""), done.stderr)
-                if error:
-                    document = json.loads(done.stderr)
-                    self.assertEqual(set(document), {"error", "text", "exit"})
-                    self.assertEqual((document["error"], document["exit"]), (error, code))
+                document = json.loads(done.stderr)
+                self.assertEqual(set(document), {"error", "text", "exit"})
+                self.assertEqual((document["error"], document["exit"]), (error, code))
 
     def test_a_daemon_that_hangs_is_left_at_the_deadline(self):
         self.daemon.process.send_signal(signal.SIGSTOP)
@@ -242,6 +244,38 @@ class CommandLine(unittest.TestCase):
             os.close(end)
 
 
+class DamageOnDisk(unittest.TestCase):
+    def test_verify_tells_that_the_daemon_found_it(self):
+        daemon = harness.Daemon("--disk", "DISK", "--disk-capacity", "64MiB")
+        self.addCleanup(daemon.stop)
+        tokens = list(range(3 * 64))
+        paths = [os.path.join(daemon.folder, name) for name in ("descriptor", "tokens")]
+        with open(paths[0], "wb") as file:
+            file.write(identity.small_descriptor())
+        with open(paths[1], "w") as file:
+            json.dump(tokens, file)
+        space = ["--descriptor", paths[0], "--tokens", paths[1]]
+        with api.Client(daemon.socket) as client:
+            opened = api.Space(client, identity.small_descriptor())
+            keys = opened.keys(tokens)
+            opened.put(keys, bytearray(random.randbytes(3 * opened.page_bytes)), durable=True)
+        pages = os.path.join(daemon.folder, "pages")
+        self.assertEqual(daemon.command("get", *space, "--out", pages)["pages"], 3)
+        with open(os.path.join(pages, f"{keys[1].hex()}.page"), "rb") as file:
+            middle = file.read()[8000:8100]
+        daemon.process.terminate()  # which leaves a footer: the next start reads no page
+        self.assertEqual(daemon.process.wait(30), 0)
+        (segment,) = glob.glob(os.path.join(daemon.folder, "disk", "*.seg"))
+        with open(segment, "r+b") as file:
+            file.seek(file.read().index(middle))
+            file.write(bytes([middle[0] ^ 0x10]))
+        daemon.start()
+        answer = daemon.command("verify", *space)
+        (damaged,) = answer["damaged"]
+        self.assertEqual((answer["whole"], damaged["page"]), (2, keys[1].hex()))
+        self.assertIn("the daemon found it damaged", damaged["error"])
+
+
 class Doctor(unittest.TestCase):
     """The daemon's own tests are above; this one looks at a machine without a daemon."""
 
@@ -258,7 +292,7 @@ class Doctor(unittest.TestCase):
             self.assertIn("Start sluiced", checks["socket"]["what_to_do"])
             for check in checks.values():
                 self.assertEqual(check["status"] == "ok", check["what_to_do"] == "", check)
-            for name in ("kernel", "io_uring", "cpu", "memory", "locked_memory", "clock"):
+            for name in ("kernel", "cpu", "memory", "open_files", "clock"):
                 self.assertIn(name, checks)
 
     def test_it_tries_direct_io_in_the_folder_and_leaves_nothing_there(self):

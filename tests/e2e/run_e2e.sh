@@ -17,7 +17,7 @@ export SLUICED=$build/src/daemon/sluiced SLUICE_COMMAND=$build/src/cli/sluice
 export SLUICE_LIBRARY=$build/src/client/libsluice.so
 export PYTHONPATH=$SLUICE_REPO/python:$here:$SLUICE_REPO/bench/quality PYTHONDONTWRITEBYTECODE=1
 python=("$SLUICE_PYTHON")
-if nm -D "$SLUICE_LIBRARY" | grep -q __asan_init; then
+if nm -D "$SLUICE_LIBRARY" | grep __asan_init >/dev/null; then  # -q would end nm by SIGPIPE
   # The library's sanitizer must be loaded before Python; Python's own leaks are not ours.
   python=(env LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)"
     ASAN_OPTIONS=detect_leaks=0 "$SLUICE_PYTHON")
