@@ -92,7 +92,7 @@ struct DiskTierStats {
   uint64_t reads_overloaded = 0;   // reads refused because too many were on their way
   uint64_t read_errors = 0;        // the device failed; the page stays
   uint64_t damaged = 0;            // pages that did not agree with their sums: gone from the index
-  uint64_t written = 0;            // records in the log, all kinds
+  uint64_t written = 0;            // pages, tombstones and cuts in the log
   uint64_t written_bytes = 0;      // to the device
   uint64_t dropped_writes = 0;     // the queue was full and nobody waited for the ack
   uint64_t overloaded_writes = 0;  // the queue was full and somebody waited
@@ -159,7 +159,8 @@ class DiskTier {
   // damaged.
   Status cut(const DiskCut& cut, DiskDone done);
 
-  // Done when all that was accepted before is durable, or is reported to have failed.
+  // Done when all that was accepted before is durable, or is reported to have failed by its own
+  // `done`: a page that waited for no ack may be lost while this says ok; find() tells.
   void commit(DiskDone done);
 
   // As commit(), and ends the segment with its footer, so that the next open() need not scan. For a

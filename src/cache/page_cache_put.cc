@@ -249,7 +249,7 @@ void PageCache::erase(const OpenSpace& open, std::span<const Key> keys, EraseDon
       ram_->erase(tenant, key);
     }
   }
-  for (const store::DeletedKey& gone : deleted) {
+  for (const store::RecordId& gone : deleted) {
     writes_.erase({tenant, gone.key});
     flights_.erase({tenant, gone.key});  // its readers get what comes of it; nobody joins them
   }
