@@ -1,0 +1,158 @@
+"""What a vLLM scheduler step loads and saves: the scheduler's side of the connector, without vLLM.
+
+A request's pages are keyed once for each rank, since a rank's space holds its own heads. A step's
+plan names runs of pages and the blocks of their tokens; the workers move them.
+"""
+
+import dataclasses
+import time
+
+from sluice_kv.load_choice import LoadChoice
+from sluice_kv.space_identity import ROOT_KEY, KeyChain
+from sluice_kv.vllm_layout import PageRun
+
+# A request that cannot be scheduled is asked about at every step; the daemon is not.
+LOOKUP_FRESH_S = 0.5
+# A request whose loads fail is computed in the end, whatever the daemon says that it has.
+LOADS_MAX = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Load:
+    run: PageRun
+    patience_s: float | None  # after that long it has lost
+
+
+@dataclasses.dataclass
+class StepPlan:
+    loads: list[Load] = dataclasses.field(default_factory=list)
+    saves: list[PageRun] = dataclasses.field(default_factory=list)
+    prefill_tokens: int = 0  # of requests that compute more than one
+    is_async: bool = False
+
+
+@dataclasses.dataclass
+class _Request:
+    tokens: object  # the engine's own list, which grows
+    chains: list[KeyChain]
+    found_pages: int | None = None  # None: never looked up, or the daemon did not answer
+    looked_up: float = 0.0
+    local_tokens: int = 0
+    next_page: int = 0  # to be saved
+    computed_end: int = 0  # after the last load or step
+    loads: int = 0
+
+
+class Planner:
+    """Decides for each request what is loaded and saved.
+
+    lookup([keys of rank 0, ...]) returns how many pages all ranks have, or None while the daemon
+    does not answer.
+    """
+
+    def __init__(
+        self,
+        spaces: list[bytes],  # space ids, a rank each
+        *,
+        page_tokens: int,
+        block_tokens: int,
+        lookup,
+        choice: LoadChoice,
+        is_async: bool,
+        may_load: bool = True,
+        may_save: bool = True,
+        clock=time.monotonic,
+    ):
+        self.choice = choice
+        self._spaces, self._page, self._block = spaces, page_tokens, block_tokens
+        self._lookup, self._clock = lookup, clock
+        self._is_async, self._may_load, self._may_save = is_async, may_load, may_save
+        self._requests: dict[str, _Request] = {}
+        self._loads: list[Load] = []
+
+    def matched_tokens(self, name: str, tokens, local_tokens: int, cache_salt=None) -> int:
+        """Returns how many tokens behind the local ones are to be loaded: whole blocks.
+
+        One token at least is left to compute, since the logits come from there.
+        """
+        request = self._request(name, tokens, cache_salt)
+        if request.found_pages is None or self._clock() - request.looked_up > LOOKUP_FRESH_S:
+            keys = [chain.extend(tokens) for chain in request.chains]
+            request.found_pages = self._lookup(keys) if keys[0] else 0
+            request.looked_up = self._clock()
+        request.local_tokens = local_tokens
+        # What the store lacks is saved even where the engine has it already.
+        known = request.found_pages is not None
+        request.next_page = request.found_pages if known else local_tokens // self._page
+        request.computed_end = 0
+        found = (request.found_pages or 0) * self._page
+        end = self._whole_blocks(min(found, len(tokens) - 1))
+        if not self._may_load or end <= local_tokens or request.loads == LOADS_MAX:
+            return 0
+        wanted = self.choice.tokens_to_load(end - local_tokens)
+        return max(0, self._whole_blocks(local_tokens + wanted) - local_tokens)
+
+    def allocated(self, name: str, blocks: list[int], load_tokens: int) -> None:
+        """The engine gave the request its blocks; load_tokens are to be loaded into them."""
+        request = self._requests.get(name)
+        if request is None or load_tokens == 0:
+            return
+        start, end = request.local_tokens, request.local_tokens + load_tokens
+        run = self._run(name, request, start, end, blocks)
+        self._loads.append(Load(run, self.choice.patience_s(load_tokens)))
+        self.choice.begun(load_tokens)
+        request.loads += 1
+        request.found_pages, request.computed_end = None, end
+
+    def step(self, scheduled: list[tuple[str, int, int]], blocks_of) -> StepPlan:
+        """Returns the step's plan. scheduled: (request, tokens computed before, tokens computed in
+        this step); blocks_of(request) is its block table."""
+        plan = StepPlan(self._loads, is_async=self._is_async)
+        self._loads = []
+        plan.prefill_tokens = sum(count for _, _, count in scheduled if count > 1)
+        # One rank cannot know that another's load failed, and what is computed on blocks that are
+        # not there must not be saved: with several ranks it waits for a step without loads.
+        if plan.loads and not self._is_async and len(self._spaces) > 1:
+            return plan
+        for name, computed, count in scheduled:
+            request = self._requests.get(name)
+            if request is not None and self._may_save:
+                self._save(name, request, computed, computed + count, blocks_of, plan)
+        return plan
+
+    def _save(self, name, request, computed: int, end: int, blocks_of, plan: StepPlan) -> None:
+        if computed < request.computed_end:
+            # The engine went back, after a load that failed: what it computes now may be missing.
+            request.next_page = min(request.next_page, computed // self._page)
+        request.computed_end = end
+        # The last tokens may be computed before their ids are known here.
+        last = min(end, len(request.tokens)) // self._page
+        if last > request.next_page:
+            start, end = request.next_page * self._page, last * self._page
+            plan.saves.append(self._run(name, request, start, end, blocks_of(name)))
+            request.next_page = last
+
+    def finished(self, name: str) -> None:
+        self._requests.pop(name, None)
+
+    def _request(self, name: str, tokens, cache_salt) -> _Request:
+        if name not in self._requests:
+            chains = [KeyChain(space, self._page, cache_salt) for space in self._spaces]
+            self._requests[name] = _Request(tokens, chains)
+        return self._requests[name]
+
+    def _whole_blocks(self, tokens: int) -> int:
+        return tokens // self._block * self._block
+
+    def _run(self, name, request, start: int, end: int, blocks: list[int]) -> PageRun:
+        keys = [chain.extend(request.tokens) for chain in request.chains]
+        first, last = start // self._page, -(-end // self._page)
+        return PageRun(
+            request=name,
+            first_page=first,
+            keys=[chain[first:last] for chain in keys],
+            anchors=[chain[first - 1] if first else ROOT_KEY for chain in keys],
+            first_token=start,
+            end_token=end,
+            blocks=blocks[start // self._block : -(-end // self._block)],
+        )
