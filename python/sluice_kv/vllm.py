@@ -9,7 +9,6 @@ engine: it is a miss, or a load that failed, whose tokens the engine computes ag
 that is not handled stops the start with a sentence that names it.
 """
 
-import logging
 import os
 from dataclasses import dataclass, field
 
@@ -21,16 +20,17 @@ from vllm.distributed.kv_transfer.kv_connector.v1.base import (
     KVConnectorRole,
     KVConnectorWorkerMetadata,
 )
+from vllm.logger import init_logger
 from vllm.model_executor.layers.attention import Attention
 
 from sluice_kv import api, space_identity
 from sluice_kv.load_choice import LoadChoice
 from sluice_kv.vllm_checks import DTYPES, Options, page_tokens, refusals
-from sluice_kv.vllm_layout import LayoutError, PagedCache, Shape, probe
-from sluice_kv.vllm_plan import Planner, StepPlan
+from sluice_kv.vllm_layout import LayoutError, PagedCache, probe
+from sluice_kv.vllm_plan import Planner, Shape, StepPlan
 from sluice_kv.vllm_worker import Connection, Mover, Timings
 
-_log = logging.getLogger("sluice_kv")
+_log = init_logger("vllm.sluice_kv")
 
 
 @dataclass
@@ -244,7 +244,7 @@ class _Scheduler:
     def _open(self, digest: bytes) -> None:
         options, config = self._options, self._config
         ranks = config.parallel_config.tensor_parallel_size
-        dtype = DTYPES[config.model_config.dtype]
+        dtype = DTYPES[str(config.model_config.dtype)]
         heads = self._group["planes"][0]["heads"] // ranks
         size = page_tokens(config.cache_config.block_size)
         self._descriptors = [

@@ -10,10 +10,11 @@ Device-agnostic torch code without vLLM's modules. Canonical pages lie in host m
 [page][layer][plane k,v][token][head][dim].
 """
 
-import dataclasses
 import hashlib
 
 import torch
+
+from sluice_kv.vllm_plan import PageRun, Shape
 
 # Whole numbers below this are exact in every float type that a cache has.
 _DIGIT = 256
@@ -21,51 +22,6 @@ _DIGIT = 256
 
 class LayoutError(RuntimeError):
     """The cache has a layout that is not handled; the text names it."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Shape:
-    """Of one rank's cache. A block is vLLM's, a page is Sluice's."""
-
-    layers: int
-    heads: int
-    dim: int
-    block_tokens: int
-    page_tokens: int
-
-    @property
-    def token_elements(self) -> int:
-        return 2 * self.heads * self.dim
-
-    def page_bytes(self, element_bytes: int) -> int:
-        return self.layers * self.page_tokens * self.token_elements * element_bytes
-
-
-@dataclasses.dataclass(frozen=True)
-class PageRun:
-    """Pages of one request that follow each other, and the blocks of the tokens to move.
-
-    Blocks need not begin or end where pages do: tokens [first_token, end_token) are moved, which
-    begin in the first page and end in the last.
-    """
-
-    request: str
-    first_page: int
-    keys: list[list[bytes]]  # [rank][page]
-    anchors: list[bytes]  # [rank]: the key before, zeros at the root
-    first_token: int
-    end_token: int
-    blocks: list[int]  # of these tokens
-
-    @property
-    def pages(self) -> int:
-        return len(self.keys[0])
-
-    def blocks_from(self, page: int, shape: Shape) -> list[int]:
-        """Returns the blocks that hold tokens of the run's pages page.. ."""
-        token = max(self.first_token, (self.first_page + page) * shape.page_tokens)
-        first_block = self.first_token // shape.block_tokens
-        return self.blocks[token // shape.block_tokens - first_block :]
 
 
 def probe(update, cache: torch.Tensor, shape: Shape) -> torch.Tensor:

@@ -9,12 +9,56 @@ import time
 
 from sluice_kv.load_choice import LoadChoice
 from sluice_kv.space_identity import ROOT_KEY, KeyChain
-from sluice_kv.vllm_layout import PageRun
 
 # A request that cannot be scheduled is asked about at every step; the daemon is not.
 LOOKUP_FRESH_S = 0.5
 # A request whose loads fail is computed in the end, whatever the daemon says that it has.
 LOADS_MAX = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Shape:
+    """Of one rank's cache. A block is vLLM's, a page is Sluice's."""
+
+    layers: int
+    heads: int
+    dim: int
+    block_tokens: int
+    page_tokens: int
+
+    @property
+    def token_elements(self) -> int:
+        return 2 * self.heads * self.dim
+
+    def page_bytes(self, element_bytes: int) -> int:
+        return self.layers * self.page_tokens * self.token_elements * element_bytes
+
+
+@dataclasses.dataclass(frozen=True)
+class PageRun:
+    """Pages of one request that follow each other, and the blocks of the tokens to move.
+
+    Blocks need not begin or end where pages do: tokens [first_token, end_token) are moved, which
+    begin in the first page and end in the last.
+    """
+
+    request: str
+    first_page: int
+    keys: list[list[bytes]]  # [rank][page]
+    anchors: list[bytes]  # [rank]: the key before, zeros at the root
+    first_token: int
+    end_token: int
+    blocks: list[int]  # of these tokens
+
+    @property
+    def pages(self) -> int:
+        return len(self.keys[0])
+
+    def blocks_from(self, page: int, shape: Shape) -> list[int]:
+        """Returns the blocks that hold tokens of the run's pages page.. ."""
+        token = max(self.first_token, (self.first_page + page) * shape.page_tokens)
+        first_block = self.first_token // shape.block_tokens
+        return self.blocks[token // shape.block_tokens - first_block :]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,8 +16,8 @@ import time
 import torch
 
 from sluice_kv import api
-from sluice_kv.vllm_layout import PagedCache, PageRun
-from sluice_kv.vllm_plan import Load, StepPlan
+from sluice_kv.vllm_layout import PagedCache
+from sluice_kv.vllm_plan import Load, PageRun, StepPlan
 
 CHUNK_BYTES = 32 << 20
 CHUNKS_AHEAD = 2
