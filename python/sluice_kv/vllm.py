@@ -125,9 +125,8 @@ class SluiceConnector(KVConnectorBase_V1):
             self._mover.save(self._get_connector_metadata().plan)
 
     def get_finished(self, finished_req_ids):
-        loaded = self._mover.finished(finished_req_ids) if self._mover is not None else set()
-        is_async = self.has_connector_metadata() and self._get_connector_metadata().plan.is_async
-        return None, (loaded or None) if is_async else None
+        loaded = self._mover.finished(finished_req_ids) if self._mover is not None else None
+        return None, loaded or None
 
     def get_block_ids_with_load_errors(self):
         return self._mover.take_bad_blocks() if self._mover is not None else set()

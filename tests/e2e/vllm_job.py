@@ -2,11 +2,15 @@
 
     vllm_job.py --model FOLDER --dtype float32 --socket PATH --out FILE PHASE...
 
-cold      nothing in the engine's prefix cache, Sluice not asked; what is computed is stored
+off       as if there were no Sluice
+cold      nothing in the engine's prefix cache, nothing is loaded; what is computed is stored
 own       the engine's own prefix cache, filled by the phase before
+own256    the same, but for 256 tokens only
 external  nothing in the engine's prefix cache, Sluice asked
-fail      as external, but the pages from the sixth on cannot be loaded
+fail      as external, but the pages from the sixth on cannot be loaded: 256 tokens are
 foreign   as external, but the pages are those of another document: the answer must change
+
+A phase can be named again with a digit behind it.
 """
 
 import argparse
@@ -18,6 +22,7 @@ from unittest import mock
 LICENSES = "/usr/share/common-licenses"
 ANSWER_TOKENS = 24
 FAIL_FROM_PAGE = 5
+PHASES = ("off", "cold", "own", "own256", "external", "fail", "foreign")
 
 
 class Job:
@@ -81,14 +86,25 @@ class Job:
     def run(self, phase: str) -> dict:
         if phase != "own":
             self.llm.reset_prefix_cache()
-        patches = {"cold": self.not_asked, "fail": self.failing, "foreign": self.foreign}
+        patches = {
+            "off": self.unknown,
+            "cold": self.not_loaded,
+            "own256": self.split_at_256,
+            "fail": self.failing,
+            "foreign": self.foreign,
+        }
         with patches.get(phase, nullcontext)():
             result = self.generate(self.document)
         if phase == "cold":
             result["save_s"] = self.wait_until_saved()
         return result
 
-    def not_asked(self):
+    def unknown(self):
+        from sluice_kv.vllm_plan import Planner
+
+        return mock.patch.object(Planner, "matched_tokens", lambda *_, **__: 0)
+
+    def not_loaded(self):
         from sluice_kv.vllm_plan import Planner
 
         real = Planner.matched_tokens
@@ -98,6 +114,11 @@ class Job:
             return 0
 
         return mock.patch.object(Planner, "matched_tokens", matched)
+
+    def split_at_256(self):
+        with self.unknown():
+            self.generate(self.document[:257], 1)
+        return self.unknown()
 
     def failing(self):
         from sluice_kv import api
@@ -158,9 +179,8 @@ def main() -> None:
     job = Job(args)
     result = {"start_s": job.start_s}
     for phase in args.phases:
-        name = next(n for i in range(9) if (n := phase + (str(i) if i else "")) not in result)
-        result[name] = job.run(phase)
-        print(name, json.dumps(result[name]), flush=True)
+        result[phase] = job.run(phase if phase in PHASES else phase[:-1])
+        print(phase, json.dumps(result[phase]), flush=True)
     with open(args.out, "w") as file:
         json.dump(result, file)
 

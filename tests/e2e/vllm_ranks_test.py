@@ -261,7 +261,7 @@ class TwoRanks(unittest.TestCase):
 
     def load(self, engine: Engine, expected: int) -> list[int]:
         """Admits the document and lets its load end; returns its blocks."""
-        blocks = [20, 0, 7, 2]
+        blocks = [20, 0, 7, 2, 6]
         request = engine.request("b", self.tokens)
         self.assertEqual(engine.admit(request, blocks), expected)
         if not engine.is_async:
@@ -311,11 +311,13 @@ class TwoRanks(unittest.TestCase):
                 with self.lost(self.keys(engine, ranks - 1)[3:]):
                     _, bad = engine.step(request, blocks, 384)
                 self.assertEqual(bad, {0, 7})
+                self.tokens.append(1)
+                engine.step(request, blocks, 128)  # as vLLM does: from the first bad block on
+                engine.step(request, blocks, 513)
                 engine.close()
-                # What that step computed was wrong, and would be loaded now.
+                # A page that is there stays: had that step been saved, it would be loaded now.
                 engine = self.engine(ranks=ranks, seed=90)
-                self.load(engine, 384)
-                engine.step(request, blocks, 0)
+                self.assertTrue(engine.holds(self.tokens, self.load(engine, 512), 512))
 
     def test_what_is_computed_after_a_failed_load_is_saved(self):
         self.store()
@@ -340,6 +342,16 @@ class TwoRanks(unittest.TestCase):
 
         return mock.patch.object(api.Space, "get", get)
 
+    def test_a_load_that_takes_longer_than_computing_is_given_up_and_not_tried_again(self):
+        self.store(ranks=1)
+        engine = self.engine(ranks=1, sync_load=True)
+        engine.scheduler.get_num_new_matched_tokens(engine.request("x", self.tokens), 0)
+        engine.scheduler._scheduler.planner.choice.prefilled(1000, 1e-6)
+        request = engine.request("b", self.tokens)
+        self.assertEqual(engine.admit(request, self.blocks), 384)
+        self.assertEqual(engine.step(request, self.blocks, 384)[1], set(self.blocks[:3]))
+        self.assertEqual(engine.admit(engine.request("c", self.tokens), self.blocks), 0)
+
     def test_requests_that_their_keys_do_not_name_are_left_alone(self):
         self.store()
         engine = self.engine()
@@ -354,6 +366,41 @@ class TwoRanks(unittest.TestCase):
             request = engine.request(str(fields), self.tokens, **fields)
             self.assertEqual(engine.admit(request, self.blocks), 0, fields)
         self.assertEqual(engine.admit(engine.request("b", self.tokens), self.blocks), 384)
+
+    def test_the_policy_that_fails_requests_is_warned_about(self):
+        with mock.patch.object(vllm._log, "warning") as warning:
+            self.engine().scheduler.shutdown()
+            warning.assert_not_called()
+            config = self.engine().config
+            config.kv_transfer_config.kv_load_failure_policy = "fail"
+            vllm._Scheduler(config, vllm.Options()).close()
+        self.assertIn("kv_load_failure_policy", warning.call_args[0][0])
+
+    def test_a_model_named_by_its_hub_id_lies_in_the_hubs_cache(self):
+        cache = os.path.join(self.daemon.folder, "hub")
+        repository = os.path.join(cache, "models--org--name")
+        folder = os.path.join(repository, "snapshots", "0" * 40)
+        for path in (folder, os.path.join(repository, "refs")):
+            os.makedirs(path)
+        with open(os.path.join(repository, "refs", "main"), "w") as file:
+            file.write("0" * 40)
+        with open(os.path.join(folder, "config.json"), "w") as file:
+            file.write("{}")
+        named = Names(
+            model_config=Names(model="org/name", revision=None),
+            load_config=Names(download_dir=cache),
+        )
+        self.assertEqual(vllm._model_folder(named), folder)
+
+    def test_a_model_with_windows_is_refused_by_name(self):
+        folder = os.path.join(self.daemon.folder, "mistral")
+        os.mkdir(folder)
+        with open(os.path.join(self.model, "config.json")) as file:
+            config = json.load(file) | {"model_type": "mistral", "sliding_window": 512}
+        with open(os.path.join(folder, "config.json"), "w") as file:
+            json.dump(config, file)
+        with self.assertRaisesRegex(ValueError, "attention window"):
+            Engine(folder, self.daemon.socket, 1, "bfloat16", 1)
 
     def test_a_daemon_that_is_gone_is_a_miss(self):
         daemon = harness.Daemon()
