@@ -84,6 +84,7 @@ class Engines(unittest.TestCase):
                 {
                     "dtype": dtype,
                     "load": "sync" if flags else "async",
+                    "machine_load": os.getloadavg()[0],
                     "tokens": TOKENS,
                     "external_tokens": EXTERNAL_TOKENS,
                     "ttft_without_s": stored["off"]["ttft_s"],
