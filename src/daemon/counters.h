@@ -31,7 +31,7 @@ struct RequestStats {
   std::array<metrics::Histogram, kOpNames.size()> seconds;
   std::map<std::pair<Op, Errc>, uint64_t> refused;
   uint64_t get_page_bytes = 0;    // of pages sent
-  uint64_t put_page_bytes = 0;    // of PUTs whose page was taken, encoded ...
+  uint64_t put_page_bytes = 0;    // of PUTs that were begun, encoded ...
   uint64_t put_tensor_bytes = 0;  // ... and the KV tensors that these stand for
 
   metrics::Histogram& seconds_of(Op op) { return seconds[static_cast<size_t>(op)]; }

@@ -94,8 +94,9 @@ class Faults(harness.StoredDocument):
         self.assertLess(time.monotonic() - started, DEADLINE_MS / 1000 + SLACK_S)
         return result
 
-    def get_fails(self, action, why: str):
-        """Acts while the third page is on its way to the client; returns the connector."""
+    def get_fails(self, action, why: str, then=lambda cache: None):
+        """Acts while the third page is on its way to the client; returns the connector. `then`
+        comes at once, while the pause lasts: the engine's own answer takes seconds."""
         proxy = self.proxy()
         cache = self.connect(proxy.address)
         self.store(cache)
@@ -104,6 +105,7 @@ class Faults(harness.StoredDocument):
         prompt = self.engine.prompt(self.document)
         self.assertEqual(self.timed(lambda: cache.restore(prompt)), 0)
         self.assertIn(why, cache.last_error)
+        then(cache)
         self.assertEqual(len(self.engine.context), 0)
         self.assertEqual(self.engine.answer(self.document), self.cold)
         return cache
@@ -154,9 +156,11 @@ class Faults(harness.StoredDocument):
         self.assert_warm(cache, 256)
 
     def test_a_daemon_silent_in_mid_get(self):
-        cache = self.get_fails(self.silence, "timed_out")
-        self.daemon.kill(signal.SIGCONT)
-        self.assert_left_alone(cache)
+        def go_on(cache):
+            self.daemon.kill(signal.SIGCONT)
+            self.assert_left_alone(cache)
+
+        cache = self.get_fails(self.silence, "timed_out", go_on)
         self.assert_warm(cache, 256)
 
     def test_a_connection_cut_in_mid_get(self):
