@@ -134,7 +134,9 @@ Result<std::unique_ptr<PosixDevice>> PosixDevice::open_folder(const PosixDeviceC
   if (is_new && synced.has_error()) {
     close(folder);
     rmdir(config.folder.c_str());
-    return synced.error();
+    return SLUICE_ERR(synced.error().code,
+                      "{}; make the folder yourself, or let sluiced read its parent",
+                      synced.error().text);
   }
   int lock = openat(folder, kLockName, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
   std::unique_ptr<PosixDevice> device(new PosixDevice(config.folder, folder, lock));
