@@ -2,6 +2,7 @@
 
 #include <array>
 #include <chrono>
+#include <list>
 #include <optional>
 #include <set>
 #include <thread>
@@ -91,6 +92,7 @@ class AdminServer::Impl : public std::enable_shared_from_this<Impl> {
 
   asio::awaitable<void> accept_and_serve();
   asio::awaitable<void> serve(tcp::socket socket);
+  asio::awaitable<void> exchange(beast::tcp_stream& stream);
   asio::awaitable<AdminPage> answer(const Request& request);
   asio::awaitable<SnapshotRef> ask_owner();
   void deliver(const SnapshotRef& snapshot);
@@ -100,8 +102,9 @@ class AdminServer::Impl : public std::enable_shared_from_this<Impl> {
   const TakeSnapshot take_snapshot_;
   asio::io_context io_{1};
   tcp::acceptor acceptor_{io_};
-  std::set<Waiter*> waiters_;  // at most one a connection
-  bool asked_ = false;         // one question at a time, however many wait for it
+  std::list<beast::tcp_stream*> connections_;  // oldest first
+  std::set<Waiter*> waiters_;                  // at most one a connection
+  bool asked_ = false;                         // one question at a time, however many wait for it
   std::thread thread_;
 };
 
@@ -128,7 +131,7 @@ Status AdminServer::Impl::listen() {
   return {};
 }
 
-// As many loops as there may be connections: the others wait in the listener's queue.
+// As many loops as there may be connections.
 void AdminServer::Impl::start() {
   for (uint32_t i = 0; i < config_.connections_max; ++i) {
     asio::co_spawn(io_, accept_and_serve(), [](const std::exception_ptr& problem) {
@@ -158,9 +161,20 @@ asio::awaitable<void> AdminServer::Impl::accept_and_serve() {
   }
 }
 
-// One request a connection.
+// Where it takes the last loop, the oldest connection gives way, so that peers who say nothing keep
+// nobody waiting: one that asked was answered long ago.
 asio::awaitable<void> AdminServer::Impl::serve(tcp::socket socket) {
   beast::tcp_stream stream(std::move(socket));
+  const auto place = connections_.insert(connections_.end(), &stream);
+  if (connections_.size() == config_.connections_max) {
+    connections_.front()->close();
+  }
+  co_await exchange(stream);
+  connections_.erase(place);
+}
+
+// One request and its answer.
+asio::awaitable<void> AdminServer::Impl::exchange(beast::tcp_stream& stream) {
   stream.expires_after(milliseconds(config_.connection_ms_max));
   beast::flat_buffer buffer(kHeaderBytesMax);
   http::request_parser<http::empty_body> parser;
@@ -189,8 +203,10 @@ asio::awaitable<void> AdminServer::Impl::serve(tcp::socket socket) {
 }
 
 asio::awaitable<AdminPage> AdminServer::Impl::answer(const Request& request) {
+  const bool has_length =
+      request.has_content_length() && request[http::field::content_length] != "0";
   const AdminRequest asked{.get = request.method() == http::verb::get,
-                           .has_body = request.chunked() || request.has_content_length(),
+                           .has_body = request.chunked() || has_length,
                            .path = path_of(request)};
   std::optional<AdminPage> refused = refuse_admin_request(asked);
   if (refused) {

@@ -18,7 +18,7 @@ namespace sluice::daemon {
 
 struct AdminServerConfig {
   std::string address;                 // as parse_admin_address reads it
-  uint32_t connections_max = 16;       // more wait in the listener's queue
+  uint32_t connections_max = 16;       // with the last one, the oldest is closed; 2 or more
   uint32_t connection_ms_max = 5'000;  // from accept to the last byte of the answer
   uint32_t owner_ms_max = 1'000;       // for the snapshot
 };
