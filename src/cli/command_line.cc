@@ -90,7 +90,10 @@ void add_daemon_commands(CLI::App& app, CommandLine& line) {
         return doctor(line.doctor, line.output);
       });
   add_daemon_options(doctor_command, line.doctor.daemon);
-  doctor_command.add_option("--disk", line.doctor.disk, "folder of a disk tier to look at");
+  doctor_command.add_option("--disk", line.doctor.disk, "folder of a disk tier to look at")
+      ->check([](const std::string& text) {  // of a variable that is not set
+        return text.empty() ? "a folder is expected, not an empty name" : std::string();
+      });
 }
 
 void add_sequence_commands(CLI::App& app, CommandLine& line) {

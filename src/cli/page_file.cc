@@ -42,6 +42,14 @@ Status write_all(int fd, ByteSpan bytes) {
   return {};
 }
 
+// Not what is no file: opening a pipe waits for somebody who writes. What cannot be looked at is
+// told when it is read.
+bool may_be_read(const fs::path& path) {
+  std::error_code problem;
+  const fs::file_status status = fs::status(path, problem);
+  return problem || fs::is_regular_file(status);
+}
+
 Error cannot_write(const std::string& path, std::string_view why) {
   return SLUICE_ERR(
       Errc::io_error, "cannot write {}: {}; name a folder with room that you may write", path, why);
@@ -109,7 +117,7 @@ Result<std::vector<std::string>> page_files(const std::vector<std::string>& path
     std::vector<std::string> found;
     for (fs::directory_iterator it(path, problem), end; !problem && it != end;
          it.increment(problem)) {
-      if (it->path().extension() == ".page") {
+      if (it->path().extension() == ".page" && may_be_read(it->path())) {
         found.push_back(it->path().string());
       }
     }

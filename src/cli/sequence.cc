@@ -10,6 +10,8 @@
 namespace sluice::cli {
 namespace {
 
+constexpr size_t kTokenFileBytesMax = 64 << 20;  // millions of tokens; a device may have no end
+
 // The ggml numbers of the cache types that pages can hold.
 Result<uint32_t> ggml_type(const std::string& name) {
   if (name == "f32") {
@@ -93,7 +95,11 @@ Result<std::vector<uint32_t>> parse_tokens(std::string_view text) {
 }
 
 Result<std::vector<uint32_t>> read_tokens(const std::string& path) {
-  SLUICE_TRY(std::string text, read_file(path));
+  SLUICE_TRY(std::string text, read_file(path, kTokenFileBytesMax + 1));
+  if (text.size() > kTokenFileBytesMax) {
+    return SLUICE_ERR(
+        Errc::too_large, "{}: a token list has at most {} bytes", path, kTokenFileBytesMax);
+  }
   Result<std::vector<uint32_t>> tokens = parse_tokens(text);
   if (tokens.has_error()) {
     return SLUICE_ERR(tokens.error().code, "{}: {}", path, tokens.error().text);

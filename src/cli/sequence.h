@@ -49,7 +49,7 @@ Result<Sequence> open_sequence(const SequenceOptions& options, const OutputOptio
 // Whole numbers between white space or commas. Errors: bad_value (names the offset).
 Result<std::vector<uint32_t>> parse_tokens(std::string_view text);
 
-// The tokens of a file. Errors: io_error, bad_value.
+// The tokens of a file. Errors: io_error, bad_value, too_large.
 Result<std::vector<uint32_t>> read_tokens(const std::string& path);
 
 }  // namespace sluice::cli

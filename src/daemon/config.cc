@@ -62,8 +62,7 @@ constexpr auto kOptions = std::to_array<Option>({
     {"listen",
      "connections_max",
      [](const toml::node& value, Config& config) -> Status {
-       SLUICE_TRY(uint64_t number, number_of(value));
-       config.connections_max = static_cast<uint32_t>(std::min<uint64_t>(number, UINT32_MAX));
+       SLUICE_TRY(config.connections_max, number_of(value));
        return {};
      }},
     {"listen",

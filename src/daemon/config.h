@@ -16,7 +16,7 @@ inline constexpr uint64_t kDiskBytesMax = 1ull << 50;
 struct Config {
   // [listen]
   std::string socket;              // unix socket path; "" for the default (transport/socket_path.h)
-  uint32_t connections_max = 256;  // 1..65536
+  uint64_t connections_max = 256;  // 1..65536
   uint64_t drain_ms = 10'000;      // 100ms..10min: how long SIGTERM waits for requests in flight
   // [ram]
   uint64_t ram_bytes = 1ull << 30;  // 16MiB..16TiB

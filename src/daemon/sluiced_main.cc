@@ -18,6 +18,7 @@
 
 #include "src/base/clock.h"
 #include "src/base/mailbox.h"
+#include "src/base/standard_streams.h"
 #include "src/base/units.h"
 #include "src/base/version.h"
 #include "src/cache/page_cache.h"
@@ -127,7 +128,7 @@ Status serve_until_stopped(const Config& config,
                            spdlog::logger& log) {
   transport::UnixServerConfig server_config;
   SLUICE_TRY(server_config.path, choose_socket(config));
-  server_config.connections_max = config.connections_max;
+  server_config.connections_max = static_cast<uint32_t>(config.connections_max);
   server_config.drain_ms_max = static_cast<uint32_t>(config.drain_ms);
   SLUICE_TRY(auto server, transport::UnixServer::open(server_config, service, clock));
   SLUICE_TRY(auto admin, open_admin(config, *server, service));
@@ -207,6 +208,8 @@ int run(const Flags& flags) {
 }  // namespace sluice::daemon
 
 int main(int argc, char** argv) {
+  sluice::keep_standard_streams();
+  std::signal(SIGPIPE, SIG_IGN);  // whoever read the log may go
   sluice::daemon::Flags flags;
   CLI::App app("sluiced: the Sluice daemon, KV cache pages over a unix socket", "sluiced");
   app.set_version_flag("--version", sluice::kVersion);
@@ -218,6 +221,15 @@ int main(int argc, char** argv) {
   app.add_option("--admin", flags.admin, "IP:PORT of the admin pages, e.g. 127.0.0.1:9464");
   app.add_option("--log-level", flags.log_level, "trace, debug, info, warn or error");
   app.add_flag("--check-config", flags.check_only, "check the configuration and exit");
-  CLI11_PARSE(app, argc, argv);
+  for (CLI::Option* option : app.get_options()) {
+    option->check([](const std::string& text) {  // a variable that is not set names no folder
+      return text.empty() ? "a value is expected, not an empty one" : std::string();
+    });
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& problem) {
+    return app.exit(problem) == 0 ? 0 : 2;
+  }
   return sluice::daemon::run(flags);
 }

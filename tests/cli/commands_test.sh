@@ -5,7 +5,7 @@ set -euo pipefail
 sluiced=$1
 sluice=$2
 run=$(mktemp -d)
-trap 'kill %% 2>/dev/null || true; rm -rf "$run"' EXIT
+trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$run"' EXIT
 socket=$run/s.sock
 export SLUICE_SOCKET=$socket
 
@@ -45,6 +45,32 @@ expect 0 "configuration is valid" "$sluiced" --check-config --disk "$run" --conf
 capacity = "1GiB"')
 expect 3 "$socket" "$sluice" ping --deadline-ms 200
 expect 1 "Start sluiced" "$sluice" doctor
+
+expect 2 "not an empty one" "$sluiced" --disk "" --check-config
+expect 2 "--no-such" "$sluiced" --no-such
+expect 2 "not an empty name" "$sluice" doctor --disk ""
+
+# Without standard streams nothing of what is told lands in another file; a log nobody reads ends
+# nobody.
+socket2=$run/t.sock
+"$sluiced" --socket "$socket2" --ram 64MiB --disk "$run/disk" --disk-capacity 64MiB <&- >&- 2>&- &
+closed=$!
+mkfifo "$run/log"
+"$sluiced" --socket "$run/u.sock" --ram 64MiB 2>"$run/log" &
+unread=$!
+read -r _ <"$run/log"
+for peer in "$socket2" "$run/u.sock"; do
+  for _ in $(seq 200); do
+    if "$sluice" ping --socket "$peer" >/dev/null 2>&1; then break; fi
+    sleep 0.05
+  done
+  expect 0 "sluiced " "$sluice" ping --socket "$peer"
+done
+expect 4 "cannot write the answer" bash -c '"$1" ping --socket "$2" >&-' _ "$sluice" "$socket2"
+kill "$closed" "$unread"
+wait "$closed" || fail "sluiced without standard streams exited with $?"
+wait "$unread" || fail "sluiced whose log nobody reads exited with $?"
+[ ! -s "$socket2.lock" ] || fail "log lines are in $socket2.lock: $(cat "$socket2.lock")"
 
 # Each connection and each segment of the log takes a file; the soft limit is raised to the hard one.
 expect 1 "raise the limit" bash -c 'ulimit -n 300 && exec "$1" --socket "$2"' _ "$sluiced" "$socket"

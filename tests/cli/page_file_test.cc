@@ -71,6 +71,8 @@ TEST_F(PageFileTest, AFolderStandsForThePageFilesInIt) {
   auto found = page_files({"named", folder_});
   ASSERT_TRUE(found.has_value());
   EXPECT_EQ(*found, (std::vector<std::string>{"named", path("a.page"), path("b.page")}));
+  ASSERT_EQ(mkfifo(path("pipe.page").c_str(), 0600), 0);
+  EXPECT_EQ(page_files({folder_})->size(), 2u) << "a pipe would wait for somebody who writes";
   std::filesystem::create_directory(path("empty"));
   EXPECT_EQ(page_files({path("empty")}).error().code, Errc::not_found);
 }

@@ -20,6 +20,10 @@ TEST(ParseTokens, NamesTheOffsetOfWhatIsNoToken) {
   }
 }
 
+TEST(ReadTokens, StopsAtAFileWithoutEnd) {
+  EXPECT_EQ(read_tokens("/dev/zero").error().code, Errc::too_large);
+}
+
 TEST(Sequence, NeedsModelAndTokens) {
   EXPECT_EQ(open_sequence({}, {}).error().code, Errc::invalid_argument);
   SequenceOptions options;
