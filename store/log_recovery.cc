@@ -111,7 +111,7 @@ Status Recovery::read_header(Candidate& candidate) {
   return {};
 }
 
-// The id in a trailer or first record that says where it stands.
+// The id in a trailer, or else in any record, that says where it stands.
 std::optional<LogId> Recovery::id_without_header(const Candidate& candidate) {
   if (candidate.bytes < 2 * kBlockBytes) {
     return {};
@@ -125,10 +125,12 @@ std::optional<LogId> Recovery::id_without_header(const Candidate& candidate) {
     return id;
   }
   FileWindow window(*candidate.file, candidate.bytes);
-  if (candidate.file->read(kBlockBytes, block.bytes()).has_value() &&
-      (id = peek_log_id(block.bytes())) &&
-      read_record(window, {*id, candidate.number, kBlockBytes}).has_value()) {
-    return id;
+  for (uint64_t at = kBlockBytes; at + kBlockBytes <= candidate.bytes; at += kBlockBytes) {
+    auto there = window.view(at, kBlockBytes);
+    if (there.has_value() && (id = peek_log_id(*there)) &&
+        read_record(window, {*id, candidate.number, at}, false).has_value()) {
+      return id;
+    }
   }
   return {};
 }
@@ -245,7 +247,18 @@ void Recovery::describe(const Candidate& candidate, const ScanResult& found) {
   }
 }
 
+// A segment without a record: removed where it is known to have had none, or none that a crash
+// left. What may be another's, or may be read once its damage is mended, is left alone.
 void Recovery::drop_empty(const Candidate& candidate) {
+  if (!candidate.header && candidate.bytes >= 2 * kBlockBytes) {
+    line(
+        fmt::format("segment {:016x}: no record can be read in its {} bytes; left alone and of no "
+                    "use: give it its own name again, or discard it with: rm {}",
+                    candidate.number,
+                    candidate.bytes,
+                    device_.path_of(segment_name(candidate.number))));
+    return;
+  }
   Status status = device_.remove(segment_name(candidate.number));
   if (status.has_error()) {
     out_.segments[candidate.number] = candidate.bytes;

@@ -81,8 +81,9 @@ Status LogWriter::start_segment(uint64_t bytes, WriteReport& report) {
     SLUICE_CHECK(drop_oldest(report));
   }
   if (next_number_ > kSegmentNumberMax) {
-    return SLUICE_ERR(
-        Errc::no_space, "the log has used up its {} segment numbers", kSegmentNumberMax);
+    return SLUICE_ERR(Errc::io_error,
+                      "the log has used up its {} segment numbers; begin a new folder",
+                      kSegmentNumberMax);
   }
   uint64_t number = next_number_++;
   SLUICE_TRY(std::shared_ptr<BlockFile> file, device_.create(segment_name(number)));

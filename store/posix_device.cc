@@ -191,7 +191,12 @@ Result<std::shared_ptr<BlockFile>> PosixDevice::open_file(const std::string& nam
 }
 
 Result<std::shared_ptr<BlockFile>> PosixDevice::do_create(const std::string& name) {
-  return open_file(name, O_CREAT | O_EXCL);
+  auto file = open_file(name, O_CREAT | O_EXCL);
+  if (file.has_error() && file.error().code == Errc::not_found) {
+    return SLUICE_ERR(
+        Errc::io_error, "{}; the log's folder is gone: start sluiced again", file.error().text);
+  }
+  return file;
 }
 
 Result<std::shared_ptr<BlockFile>> PosixDevice::do_open(const std::string& name) {

@@ -85,8 +85,12 @@ Result<uint64_t> choose_disk_capacity(uint64_t wanted_bytes,
                                       uint64_t free_bytes,
                                       uint64_t log_bytes) {
   const uint64_t room = free_bytes + log_bytes;
-  const uint64_t chosen = wanted_bytes != 0 ? wanted_bytes : std::min(room / 2, kDefaultBytesMax);
-  if (chosen > room) {
+  uint64_t chosen = wanted_bytes != 0 ? wanted_bytes : std::min(room / 2, kDefaultBytesMax);
+  if (log_bytes != 0) {
+    // A file system that others filled meanwhile is no reason to serve nothing.
+    chosen = std::max(std::min(chosen, room), kDiskBytesMin);
+  }
+  if (log_bytes == 0 && chosen > room) {
     return SLUICE_ERR(Errc::bad_config,
                       "disk.capacity of {}, but the file system has {} for it: {} free and {} in "
                       "the log; set it lower, or make room",

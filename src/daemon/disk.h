@@ -42,7 +42,8 @@ Result<std::unique_ptr<store::DiskTier>> open_disk(const DiskOptions& options,
                                                    spdlog::logger& log,
                                                    DiskParts& parts);
 
-// How large a log may get where `free_bytes` are left beside the `log_bytes` that it has.
+// How large a log may get where `free_bytes` are left beside the `log_bytes` that it has. Where
+// there is one it is never refused: it gets the room that there is, and at least kDiskBytesMin.
 // Errors: bad_config.
 Result<uint64_t> choose_disk_capacity(uint64_t wanted_bytes,
                                       uint64_t free_bytes,

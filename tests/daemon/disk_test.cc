@@ -23,12 +23,20 @@ TEST(DiskCapacity, IsHalfOfTheRoomWhereNobodySaysHowMuch) {
 }
 
 TEST(DiskCapacity, IsRefusedWhereTheFileSystemCannotHoldIt) {
-  EXPECT_EQ(*choose_disk_capacity(50 * kGiB, 30 * kGiB, 20 * kGiB), 50 * kGiB);
-  auto refused = choose_disk_capacity(51 * kGiB, 30 * kGiB, 20 * kGiB);
+  EXPECT_EQ(*choose_disk_capacity(50 * kGiB, 50 * kGiB, 0), 50 * kGiB);
+  auto refused = choose_disk_capacity(51 * kGiB, 50 * kGiB, 0);
   ASSERT_EQ(refused.error().code, Errc::bad_config);
   EXPECT_NE(refused.error().text.find("disk.capacity of 51 GiB"), std::string::npos)
       << refused.error().text;
   EXPECT_EQ(choose_disk_capacity(0, 100 << 20, 0).error().code, Errc::bad_config);
+}
+
+// Others filled the file system while the daemon was down: what the log has is served.
+TEST(DiskCapacity, ShrinksWithTheRoomOfALogThatIsThere) {
+  EXPECT_EQ(*choose_disk_capacity(51 * kGiB, 30 * kGiB, 20 * kGiB), 50 * kGiB);
+  EXPECT_EQ(*choose_disk_capacity(51 * kGiB, 0, 20 * kGiB), 20 * kGiB);
+  EXPECT_EQ(*choose_disk_capacity(51 * kGiB, 0, 1 << 20), kDiskBytesMin);
+  EXPECT_EQ(*choose_disk_capacity(0, 0, 1 << 20), kDiskBytesMin);
 }
 
 TEST(DiskSegments, AreFewButNotTooFewWhateverTheCapacity) {

@@ -315,6 +315,36 @@ TEST(LogRecovery, ATrailerNamesTheLogWhereHeadersAreDamaged) {
   EXPECT_EQ(pages_left(*log), 7u) << log->lines();
 }
 
+// Nothing but a record in the middle says of which log this is.
+TEST(LogRecovery, AnyRecordNamesTheLogOfASegmentThatWasNotSealed) {
+  Log log;
+  for (uint64_t i = 0; i < 3; ++i) {
+    ASSERT_TRUE(log.put(page_of(i)).status.has_value());
+  }
+  spoil(log.file(1), 100);
+  spoil(log.file(1), kBlockBytes + 100);
+  ASSERT_TRUE(log.open().has_value());
+  EXPECT_FALSE(log.has(page_of(0)));
+  EXPECT_TRUE(log.has(page_of(1))) << log.lines();
+  EXPECT_TRUE(log.has(page_of(2)));
+}
+
+TEST(LogRecovery, ARenamedSegmentIsLeftAloneAndServedAgainUnderItsOwnName) {
+  auto log = ten_pages();
+  auto& files = log->device.files();
+  files[segment_name(9)] = files.at(segment_name(2));
+  files.erase(segment_name(2));
+  ASSERT_TRUE(log->open().has_value());
+  EXPECT_LT(pages_left(*log), 10u);
+  EXPECT_TRUE(log->says("left alone")) << log->lines();
+  EXPECT_TRUE(log->says("rm /sim/0000000000000009.seg")) << log->lines();
+  ASSERT_TRUE(files.contains(segment_name(9)));
+  files[segment_name(2)] = files.at(segment_name(9));
+  files.erase(segment_name(9));
+  ASSERT_TRUE(log->open().has_value());
+  EXPECT_EQ(pages_left(*log), 10u) << log->lines();
+}
+
 TEST(LogRecovery, AnEmptySegmentThatCannotBeRemovedStays) {
   auto log = ten_pages();
   ASSERT_TRUE(log->device.create(segment_name(9)).has_value());

@@ -174,5 +174,15 @@ INSTANTIATE_TEST_SUITE_P(Both, PosixDeviceFolder, ::testing::Bool(), [](const au
   return cached.param ? "PageCache" : "Direct";
 });
 
+TEST(PosixDevice, SaysThatItsFolderIsGone) {
+  testing::TempFolder folder;
+  auto device = *PosixDevice::open_folder({.folder = folder.path() + "/log"});
+  std::filesystem::remove_all(folder.path() + "/log");
+  auto file = device->create("0000000000000001.seg");
+  ASSERT_TRUE(file.has_error());
+  EXPECT_EQ(file.error().code, Errc::io_error);
+  EXPECT_NE(file.error().text.find("start sluiced again"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace sluice::store
