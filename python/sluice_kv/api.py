@@ -2,6 +2,7 @@
 
 Each class mirrors one opaque type of the header, whose comments are the contract: threads,
 deadlines and errors are said there. A failed call raises Error with the library's own sentence.
+Tensors are anything that sluice_kv.buffers takes: bytes, numpy, torch, all else with DLPack.
 The library is looked for at $SLUICE_LIBRARY, in this package's folder, then where the system's
 loader looks.
 """
@@ -9,6 +10,8 @@ loader looks.
 import ctypes as C
 import json
 import os
+
+from sluice_kv.buffers import Buffer, Memory
 
 ABI_VERSION = 1
 KEY_BYTES = 32
@@ -20,6 +23,8 @@ INVALID_ARGUMENT = 1
 UNSUPPORTED = 2
 CONNECTION_LOST = 80
 TIMED_OUT = 81
+OVERLOADED = 83
+DRAINING = 84
 
 _P, _U32, _SIZE, _STR = C.c_void_p, C.c_uint32, C.c_size_t, C.c_char_p
 
@@ -30,6 +35,13 @@ class Error(RuntimeError):
     def __init__(self, status: int, name: str, text: str):
         super().__init__(text)
         self.status, self.name = status, name
+
+
+class Unavailable(Error):
+    """No daemon that answers in time: connection_lost, timed_out, overloaded, draining."""
+
+
+_UNAVAILABLE = (CONNECTION_LOST, TIMED_OUT, OVERLOADED, DRAINING)
 
 
 class Transfer(C.Structure):
@@ -125,17 +137,12 @@ def _call(name: str, *arguments) -> None:
     status = getattr(library(), name)(*arguments)
     if status != 0:
         text = library().sluice_last_error().decode("utf-8", "replace")
-        raise Error(status, library().sluice_error_name(status).decode(), text)
+        kind = Unavailable if status in _UNAVAILABLE else Error
+        raise kind(status, library().sluice_error_name(status).decode(), text)
 
 
 def _ids(tokens):
     return (_U32 * len(tokens))(*tokens), len(tokens)
-
-
-def _memory(buffer):
-    """Returns (address holder, bytes) of a writable buffer, without a copy."""
-    view = memoryview(buffer).cast("B")
-    return (C.c_uint8 * view.nbytes).from_buffer(view), view.nbytes
 
 
 class _Handle:
@@ -233,42 +240,28 @@ class Space(_Handle):
     def put(
         self,
         keys: list[bytes],
-        tensors,
+        tensors: Buffer,
         first_page: int = 0,
         anchor: bytes | None = None,
         *,
         durable: bool = False,
     ) -> Transfer:
-        moved, (address, size) = Transfer(), _memory(tensors)
-        _call(
-            "sluice_space_put",
-            self,
-            b"".join(keys),
-            len(keys),
-            first_page,
-            anchor,
-            address,
-            size,
-            ACK_DISK if durable else ACK_RAM,
-            C.byref(moved),
-        )
+        moved, ack = Transfer(), ACK_DISK if durable else ACK_RAM
+        packed = b"".join(keys), len(keys)
+        with Memory(tensors, writable=False) as memory:
+            _call(
+                "sluice_space_put", self, *packed, first_page, anchor, *memory, ack, C.byref(moved)
+            )
         return moved
 
     def get(
-        self, keys: list[bytes], tensors, first_page: int = 0, max_kl: int = KL_EXACT
+        self, keys: list[bytes], tensors: Buffer, first_page: int = 0, max_kl: int = KL_EXACT
     ) -> Transfer:
-        moved, (address, size) = Transfer(), _memory(tensors)
-        _call(
-            "sluice_space_get",
-            self,
-            b"".join(keys),
-            len(keys),
-            first_page,
-            max_kl,
-            address,
-            size,
-            C.byref(moved),
-        )
+        moved, packed = Transfer(), (b"".join(keys), len(keys))
+        with Memory(tensors, writable=True) as memory:
+            _call(
+                "sluice_space_get", self, *packed, first_page, max_kl, *memory, C.byref(moved)
+            )
         return moved
 
 
@@ -312,25 +305,29 @@ class LlamaSpaces(_Handle):
         _call("sluice_llama_lookup", self, *_ids(tokens), max_kl, C.byref(found))
         return found.value
 
-    def store(self, tokens, blob, durable: bool = False) -> Transfer:
+    def store(self, tokens, blob: Buffer, durable: bool = False) -> Transfer:
         moved, ack = Transfer(), ACK_DISK if durable else ACK_RAM
-        _call("sluice_llama_store", self, *_ids(tokens), *_memory(blob), ack, C.byref(moved))
+        with Memory(blob, writable=False) as memory:
+            _call("sluice_llama_store", self, *_ids(tokens), *memory, ack, C.byref(moved))
         return moved
 
     def blob_bytes(self, n_tokens: int) -> int:
         return library().sluice_llama_blob_bytes(self, n_tokens)
 
-    def load(self, tokens, blob, max_kl: int = KL_EXACT) -> tuple[int, Transfer]:
+    def load(self, tokens, blob: Buffer, max_kl: int = KL_EXACT) -> tuple[int, Transfer]:
         """Writes a state blob into `blob`; returns its length, 0 for a miss, and what moved."""
         return self._load("sluice_llama_load", *_ids(tokens), max_kl, blob)
 
-    def load_keys(self, keys: list[bytes], blob, max_kl: int = KL_EXACT) -> tuple[int, Transfer]:
+    def load_keys(
+        self, keys: list[bytes], blob: Buffer, max_kl: int = KL_EXACT
+    ) -> tuple[int, Transfer]:
         """The same for explicit keys, [group][page]: they are not checked to belong together."""
         return self._load("sluice_llama_load_keys", b"".join(keys), len(keys), max_kl, blob)
 
     def _load(self, name: str, what, count: int, max_kl: int, blob) -> tuple[int, Transfer]:
         moved, written = Transfer(), _SIZE()
-        _call(name, self, what, count, max_kl, *_memory(blob), C.byref(written), C.byref(moved))
+        with Memory(blob, writable=True) as memory:
+            _call(name, self, what, count, max_kl, *memory, C.byref(written), C.byref(moved))
         return written.value, moved
 
     def keys(self, tokens) -> list[bytes]:

@@ -44,7 +44,9 @@ class Abi(unittest.TestCase):
 
     def test_error_numbers_are_the_headers(self):
         numbers = dict(re.findall(r"SLUICE_(\w+) = (\d+)", header()))
-        for name in ("INVALID_ARGUMENT", "UNSUPPORTED", "CONNECTION_LOST", "TIMED_OUT"):
+        names = ("INVALID_ARGUMENT", "UNSUPPORTED")
+        names += ("CONNECTION_LOST", "TIMED_OUT", "OVERLOADED", "DRAINING")
+        for name in names:
             self.assertEqual(getattr(api, name), int(numbers[name]))
 
     def test_a_missing_daemon_is_an_error_with_a_sentence(self):
