@@ -1,0 +1,231 @@
+"""The transformers connector: a DynamicCache that is stored in Sluice, and loaded instead of computed.
+
+    cache = SluiceCache(client, model)             # an api.Client, an AutoModelForCausalLM
+    cache.load(input_ids)                          # tokens that the cache now holds; 0 for a miss
+    out = model.generate(input_ids, past_key_values=cache)
+    cache.save(out)                                # or save(input_ids): the prompt alone
+
+A failure on Sluice's side never reaches the model: load() then answers 0 with an empty cache, save()
+answers None and `last_error` says why. What is not handled, or wrong use, raises ValueError: docs/python.md
+has the list. One sequence without padding, positions from 0. The model's files are its identity:
+weights that were changed in memory must not be used with this. Used by the client's thread.
+"""
+
+import logging
+import os
+
+import torch
+from transformers import AutoConfig, DynamicCache
+
+from sluice_kv import api, space_identity
+from sluice_kv.hf_checks import DTYPES, attention_refusals, refusals
+
+PAGE_TOKENS = 64
+
+_log = logging.getLogger("sluice_kv")
+
+
+class SluiceCache(DynamicCache):
+    """A cache of one model, saved to and loaded from the daemon of one client."""
+
+    def __init__(
+        self,
+        client: api.Client,
+        model,
+        *,
+        files: str | None = None,
+        salt: bytes = b"",
+        max_kl: int = api.KL_EXACT,
+    ):
+        """files: the folder of the model's config.json and *.safetensors, where it is not the one
+        that the model says it was loaded from. max_kl: the worst quality that load() may bring;
+        it is stamped on what is saved."""
+        super().__init__(config=model.config)
+        self._pages = _Pages(client, model, files, salt, max_kl)
+        self._loaded: list[int] = []
+
+    @property
+    def last_error(self) -> str | None:
+        return self._pages.last_error
+
+    @property
+    def last_transfer(self) -> api.Transfer | None:
+        """What the last load() or save() moved."""
+        return self._pages.last_transfer
+
+    def wait_ready(self, timeout_s: float = 600.0) -> bool:
+        """Waits for the model's digest and the daemon; until then load() misses."""
+        return self._pages.guard("open", lambda space: True, int(timeout_s * 1000)) is not None
+
+    def miss_reason(self) -> str:
+        """Returns why the last load() found nothing, naming the field that differs."""
+        return self._pages.miss_reason()
+
+    def load(self, input_ids) -> int:
+        """Fills the empty cache with the longest stored prefix of a prompt; returns its tokens.
+
+        At least one token is left to compute, since the logits come from there.
+        """
+        if self.get_seq_length() != 0:
+            raise ValueError(f"the cache holds {self.get_seq_length()} tokens: reset() it first")
+        tokens = _token_list(input_ids)[:-1]
+        pages = self._pages.guard("load", lambda space: self._pages.load(space, tokens))
+        if pages is None or len(pages) == 0:
+            return 0
+        for layer in range(pages.shape[1]):
+            self.update(*(_joined(pages[:, layer, plane]) for plane in (0, 1)), layer)
+        self._loaded = tokens[: self.get_seq_length()]
+        return len(self._loaded)
+
+    def save(self, input_ids, *, durable: bool = False) -> api.Transfer | None:
+        """Stores the full pages of a sequence, as far as the cache holds it from position 0.
+
+        durable: waits until a crash of the daemon or its machine cannot lose them, which needs a
+        daemon with a disk tier.
+        """
+        tokens = _token_list(input_ids)
+        if tokens[: len(self._loaded)] != self._loaded[: len(tokens)]:
+            raise ValueError("the cache was loaded with other tokens")
+        tokens = tokens[: self.get_seq_length()]
+        kv = [(layer.keys, layer.values) for layer in self.layers if layer.is_initialized]
+        self._pages.check(kv)
+        return self._pages.guard("save", lambda space: self._pages.save(space, tokens, kv, durable))
+
+    def reset(self) -> None:
+        super().reset()
+        self._loaded = []
+
+
+class _Pages:
+    """The model's space, opened when first needed, and its pages."""
+
+    def __init__(self, client: api.Client, model, files: str | None, salt: bytes, max_kl: int):
+        folder = files or _model_folder(model.config)
+        refused = refusals(model, AutoConfig.from_pretrained(folder).to_dict())
+        self._files = api.Model(folder)
+        groups = self._files.manifest()["groups"]
+        refused += attention_refusals(groups)
+        if refused:
+            raise ValueError(f"sluice: not handled: {'; '.join(refused)} (docs/python.md)")
+        self._client, self._model, self._max_kl = client, model, max_kl
+        self._dtype = next(model.parameters()).dtype
+        self._device = next(model.parameters()).device
+        self._layers = len(groups[0]["layers"])
+        self._heads, self._dim = (groups[0]["planes"][0][name] for name in ("heads", "dim"))
+        dtype = DTYPES[str(self._dtype)]
+        self._fields = {
+            **space_identity.group_fields(
+                groups[0], dtype=dtype, first_head=0, heads=self._heads
+            ),
+            "user_salt": salt,
+            "compute_dtype": dtype,
+            "page_tokens": PAGE_TOKENS,
+        }
+        self._space: api.Space | None = None
+        self.last_error: str | None = None
+        self.last_transfer: api.Transfer | None = None
+
+    def __deepcopy__(self, memo) -> "_Pages":
+        return self  # copies of a cache share it: what it holds is the model's
+
+    def guard(self, what: str, work, digest_wait_ms: int = 0):
+        """Runs work(space); returns None where Sluice fails."""
+        self.last_transfer = None
+        try:
+            result = work(self._open(digest_wait_ms))
+        except (api.Error, OSError) as error:
+            # A daemon that is down fails every call: the first failure is news, the others are not.
+            level = logging.DEBUG if self.last_error else logging.WARNING
+            _log.log(level, "sluice %s: %s", what, error)
+            self.last_error = f"{what}: {error}"
+            return None
+        self.last_error = None
+        return result
+
+    def miss_reason(self) -> str:
+        return self.last_error or self._client.miss_reason()
+
+    def load(self, space: api.Space, tokens: list[int]) -> torch.Tensor:
+        """Returns the pages that are there, [page][layer][plane][token][head][dim]."""
+        keys = space.keys(tokens)
+        keys = keys[: space.lookup(keys, self._max_kl)]
+        pages = self._staging(len(keys))
+        if keys:
+            self.last_transfer = space.get(keys, pages, max_kl=self._max_kl)
+            pages = pages[: self.last_transfer.pages]
+        return pages.to(self._device)
+
+    def save(self, space: api.Space, tokens: list[int], kv, durable: bool) -> api.Transfer:
+        """Puts the pages that the daemon has not, or all where they must be durable."""
+        keys = space.keys(tokens)
+        kept = space.lookup(keys) if keys and not durable else 0
+        moved = api.Transfer()
+        if kept < len(keys):
+            pages = self._staging(len(keys) - kept)
+            span = slice(kept * PAGE_TOKENS, len(keys) * PAGE_TOKENS)
+            for layer, planes in enumerate(kv):
+                for plane, tensor in enumerate(planes):
+                    pages[:, layer, plane] = _split(tensor.detach()[0, :, span])
+            anchor = keys[kept - 1] if kept else None
+            moved = space.put(keys[kept:], pages, kept, anchor, durable=durable)
+        moved.pages_kept += kept
+        moved.tokens = len(keys) * PAGE_TOKENS
+        self.last_transfer = moved
+        return moved
+
+    def check(self, kv) -> None:
+        """Raises ValueError for tensors that are not what the space says."""
+        if self._model.training:
+            raise ValueError("the model is in training mode, where dropout changes K and V: eval()")
+        if kv and len(kv[0][0]) != 1:
+            raise ValueError(f"the cache holds {len(kv[0][0])} sequences, one can be saved")
+        wanted = self._layers, self._dtype, self._heads, self._dim
+        for tensor in (tensor for planes in kv for tensor in planes):
+            found = len(kv), tensor.dtype, tensor.shape[1], tensor.shape[3]
+            if found != wanted:
+                raise ValueError(
+                    f"the cache has layers, dtype, kv heads, dim = {found}, the model's files say"
+                    f" {wanted}"
+                )
+
+    def _open(self, digest_wait_ms: int) -> api.Space:
+        if self._space is None:
+            digest = self._files.digest(digest_wait_ms)
+            descriptor = space_identity.encode_descriptor({**self._fields, "model_digest": digest})
+            self._space = api.Space(self._client, descriptor, self._max_kl)
+        return self._space
+
+    def _staging(self, pages: int) -> torch.Tensor:
+        shape = pages, self._layers, 2, PAGE_TOKENS, self._heads, self._dim
+        return torch.empty(shape, dtype=self._dtype)
+
+
+def _split(tensor: torch.Tensor) -> torch.Tensor:
+    """From transformers' [head][token][dim] to [page][token][head][dim]."""
+    heads, _, dim = tensor.shape
+    return tensor.reshape(heads, -1, PAGE_TOKENS, dim).permute(1, 2, 0, 3)
+
+
+def _joined(pages: torch.Tensor) -> torch.Tensor:
+    """From [page][token][head][dim] to transformers' [1][head][token][dim]."""
+    return pages.flatten(0, 1).transpose(0, 1).unsqueeze(0)
+
+
+def _token_list(input_ids) -> list[int]:
+    if not isinstance(input_ids, torch.Tensor):
+        return list(input_ids)
+    if input_ids.dim() == 2 and len(input_ids) != 1:
+        raise ValueError(f"input_ids has {len(input_ids)} sequences, expected one")
+    return input_ids.flatten().tolist()
+
+
+def _model_folder(config) -> str:
+    """Returns the folder of the model's files; a model named by its hub id lies in the hub's cache."""
+    name = config._name_or_path
+    if os.path.isdir(name):
+        return name
+    from huggingface_hub import snapshot_download
+
+    return snapshot_download(
+        name, revision=getattr(config, "_commit_hash", None), local_files_only=True
+    )

@@ -1,0 +1,281 @@
+"""A transformers model's cache, saved to a real sluiced and loaded again. run_hf.sh runs this.
+
+$SLUICE_HF_MODEL is SmolLM2-135M: 30 layers, 9 heads, 3 kv heads. Prompts are split at a page boundary
+both with and without Sluice: a prefill in one batch has other low bits than one in two.
+"""
+
+import copy
+import hashlib
+import os
+import tempfile
+import unittest
+
+import daemon
+import numpy
+import torch
+import wheel_test
+from transformers import AutoModelForCausalLM, DynamicCache, LlamaConfig, MistralConfig
+
+from sluice_kv import api
+from sluice_kv.buffers import Memory
+from sluice_kv.hf import SluiceCache
+
+MODEL = os.environ["SLUICE_HF_MODEL"]
+LAYERS, KV_HEADS, DIM = 30, 3, 64
+PAGE = 64
+DOCUMENT, SPLIT = 250, 192  # tokens; three pages and a tail
+ELEMENTS = SPLIT * LAYERS * 2 * KV_HEADS * DIM
+
+
+def tokens(seed: int, count: int = DOCUMENT) -> torch.Tensor:
+    return torch.randint(3, 40000, (1, count), generator=torch.Generator().manual_seed(seed))
+
+
+def digest(cache: DynamicCache, count: int) -> str:
+    """Of K and V of the first tokens, layer by layer: what Sluice must bring back."""
+    found = hashlib.sha256()
+    for layer in cache.layers:
+        for tensor in (layer.keys, layer.values):
+            raw = tensor.detach()[:, :, :count].contiguous().view(torch.uint8)
+            found.update(raw.numpy().tobytes())
+    return found.hexdigest()
+
+
+def forward(model, ids: torch.Tensor, cache: DynamicCache) -> torch.Tensor:
+    with torch.no_grad():
+        return model(ids, past_key_values=cache, use_cache=True).logits
+
+
+def tiny(config_class=LlamaConfig, **options):
+    """A model of two layers with random weights, in a folder."""
+    torch.manual_seed(0)
+    sizes = dict(hidden_size=128, intermediate_size=64, vocab_size=256, num_hidden_layers=2)
+    heads = dict(num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=512)
+    config = config_class(**{**sizes, **heads, **options})
+    folder = tempfile.mkdtemp()
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    return AutoModelForCausalLM.from_pretrained(folder)
+
+
+class WithDaemon(unittest.TestCase):
+    def setUp(self):
+        self.server = daemon.Daemon()
+        self.addCleanup(self.server.stop)
+
+    def cache(self, model, **options) -> SluiceCache:
+        cache = SluiceCache(api.Client(self.server.socket), model, **options)
+        self.assertTrue(cache.wait_ready(), cache.last_error)
+        return cache
+
+
+class RealModel(WithDaemon):
+    def check_dtype(self, dtype: torch.dtype) -> api.Transfer:
+        model = AutoModelForCausalLM.from_pretrained(MODEL, dtype=dtype)
+        ids = tokens(1)
+        own = self.cache(model)
+        self.assertEqual(own.load(ids), 0)
+        forward(model, ids[:, :SPLIT], own)
+        saved = own.save(ids)
+        self.assertEqual((saved.pages, saved.tokens, own.last_error), (3, SPLIT, None))
+        expected = digest(own, SPLIT)
+        logits = forward(model, ids[:, SPLIT:], own)
+
+        loaded = self.cache(model)
+        self.assertEqual(loaded.load(ids), SPLIT)
+        self.assertEqual(digest(loaded, SPLIT), expected)
+        self.assertEqual(loaded.layers[0].keys.dtype, dtype)
+        self.assertTrue(torch.equal(forward(model, ids[:, SPLIT:], loaded), logits))
+        self.check_generated(model, ids)
+
+        other = ids.clone()
+        other[0, 70] += 1
+        loaded.reset()
+        self.assertEqual(loaded.load(other), PAGE)  # the second page is another one
+        self.assertEqual(digest(loaded, PAGE), digest(own, PAGE))
+        return saved
+
+    def check_generated(self, model, ids: torch.Tensor) -> None:
+        options = dict(max_new_tokens=8, min_new_tokens=8, do_sample=False)
+        plain = DynamicCache(config=model.config)
+        forward(model, ids[:, :SPLIT], plain)
+        expected = model.generate(ids, past_key_values=plain, **options)
+        cache = self.cache(model)
+        self.assertEqual(cache.load(ids), SPLIT)
+        answer = model.generate(ids, past_key_values=cache, **options)
+        self.assertTrue(torch.equal(answer, expected))
+        self.assertEqual(digest(cache, DOCUMENT), digest(plain, DOCUMENT))
+        moved = cache.save(answer)  # 257 of 258 tokens are in the cache: four pages
+        self.assertEqual((moved.pages, moved.pages_kept, moved.tokens), (1, 3, 4 * PAGE))
+        again = self.cache(model)
+        self.assertEqual(again.load(answer), 4 * PAGE)
+        self.assertEqual(digest(again, 4 * PAGE), digest(plain, 4 * PAGE))
+
+    def test_bf16_comes_back_exactly_as_direct(self):
+        saved = self.check_dtype(torch.bfloat16)
+        self.assertEqual(saved.raw_bytes, 2 * ELEMENTS)
+        self.assertLess(8 * saved.stored_bytes / ELEMENTS, 11)
+
+    def test_f32_comes_back_exactly_as_raw(self):
+        saved = self.check_dtype(torch.float32)
+        self.assertEqual(saved.raw_bytes, 4 * ELEMENTS)
+        self.assertLess(8 * saved.stored_bytes / ELEMENTS, 32.1)
+
+    def test_the_documents_example_runs(self):
+        program = compile(wheel_test.examples("python hf"), "docs/python.md", "exec")
+        os.environ["SLUICE_SOCKET"] = self.server.socket
+        self.addCleanup(os.environ.pop, "SLUICE_SOCKET")
+        with open("/usr/share/common-licenses/GPL-3") as file:
+            prompt = file.read()[:1500]
+        first = {"folder": MODEL, "prompt": prompt}
+        second = dict(first)
+        exec(program, first)
+        exec(program, second)
+        self.assertEqual(first["reused"], 0)
+        self.assertGreater(second["reused"], 2 * PAGE)
+        self.assertEqual(second["reused"] % PAGE, 0)
+
+
+class TinyModels(WithDaemon):
+    def test_stored_keys_carry_the_rope_of_the_descriptor(self):
+        """One token over and over: turned back as the descriptor says, its keys are all the same."""
+        model = tiny(rope_theta=5000.0)
+        cache = self.cache(model)
+        ids = torch.full((1, 65), 7)
+        forward(model, ids, cache)
+        cache.save(ids)
+        loaded = self.cache(model)
+        self.assertEqual(loaded.load(ids), PAGE)
+        keys = loaded.layers[0].keys[0]  # [head][token][dim]
+        rope = cache._pages._fields["rope"]
+        self.assertEqual((rope["pairing"], rope["base"]), ("neox", 5000.0))
+        half = keys.shape[2] // 2
+        turns = rope["base"] ** (-torch.arange(half) / half)
+        angles = torch.arange(PAGE)[:, None] * turns
+        a, b = keys[..., :half], keys[..., half:]
+        unturned = torch.cat([a * angles.cos() + b * angles.sin(), b * angles.cos() - a * angles.sin()], -1)
+        self.assertGreater((keys - keys[:, :1]).abs().max(), 1e-2)
+        self.assertLess((unturned - unturned[:, :1]).abs().max(), 1e-5)
+
+    def test_pages_have_the_canonical_order(self):
+        model, ids = tiny(), torch.arange(130)[None]
+        cache = self.cache(model)
+        forward(model, ids, cache)
+        cache.save(ids)
+        space = cache._pages._space
+        pages = torch.empty(2, 2, 2, PAGE, 2, 32)  # [page][layer][plane][token][head][dim]
+        self.assertEqual(space.get(space.keys(ids[0].tolist()), pages).pages, 2)
+        for layer, held in enumerate(cache.layers):
+            for plane, tensor in enumerate((held.keys, held.values)):
+                for token in (0, 1, 63, 64, 127):
+                    found = pages[token // PAGE, layer, plane, token % PAGE]
+                    self.assertTrue(torch.equal(found, tensor[0, :, token]))
+
+    def test_pages_of_another_salt_dtype_or_model_are_not_found(self):
+        model, ids = tiny(), torch.arange(130)[None]
+        cache = self.cache(model)
+        forward(model, ids, cache)
+        cache.save(ids)
+        others = [
+            self.cache(model, salt=b"other"),
+            self.cache(copy.deepcopy(model).to(torch.bfloat16)),
+            self.cache(tiny(intermediate_size=96)),
+        ]
+        self.assertEqual([other.load(ids) for other in others], [0, 0, 0])
+        self.assertIn("user_salt", others[0].miss_reason())
+        self.assertEqual(self.cache(model).load(ids), 128)
+
+    def test_what_is_not_handled_is_refused_by_name(self):
+        client = api.Client(self.server.socket)
+        changed = tiny()
+        changed.config.rope_parameters = {"rope_type": "linear", "rope_theta": 1e4, "factor": 2.0}
+        mixed = tiny()
+        mixed.lm_head.to(torch.bfloat16)
+        quantised, adapted = tiny(), tiny()
+        quantised.hf_quantizer, adapted.peft_config = object(), {"default": object()}
+        cases = {
+            r"sliding window of 100 tokens \(layers 0..1\)": tiny(MistralConfig, sliding_window=100),
+            "differs from its file's in rope_parameters": changed,
+            "parameters of torch.bfloat16, torch.float32": mixed,
+            "quantised weights": quantised,
+            "LoRA": adapted,
+        }
+        for text, model in cases.items():
+            with self.assertRaisesRegex(ValueError, text):
+                SluiceCache(client, model)
+
+    def test_wrong_use_is_refused(self):
+        model, ids = tiny(), torch.arange(130)[None]
+        cache = self.cache(model)
+        forward(model, ids.repeat(2, 1), cache)
+        with self.assertRaisesRegex(ValueError, "2 sequences"):
+            cache.save(ids)
+        with self.assertRaisesRegex(ValueError, "reset"):
+            cache.load(ids)
+        cache.reset()
+        with self.assertRaisesRegex(ValueError, "2 sequences"):
+            cache.load(ids.repeat(2, 1))
+        forward(model, ids, cache)
+        cache.save(ids)
+        cache.reset()
+        self.assertEqual(cache.load(ids), 128)
+        with self.assertRaisesRegex(ValueError, "other tokens"):
+            cache.save(ids + 1)
+        model.train()
+        with self.assertRaisesRegex(ValueError, "training"):
+            cache.save(ids)
+
+    def test_prompts_of_less_than_a_page_and_exactly_one_leave_a_token_to_compute(self):
+        model, ids = tiny(), torch.arange(64)[None]
+        cache = self.cache(model)
+        self.assertEqual(cache.load(ids[:, :1]), 0)
+        forward(model, ids, cache)
+        self.assertEqual(cache.save(ids[:, :63]).pages, 0)
+        self.assertEqual(cache.save(ids).pages, 1)
+        cache.reset()
+        self.assertEqual(cache.load(ids), 0)
+        self.assertEqual(cache.load(ids[0].tolist() + [1]), 64)
+
+    def test_a_copy_of_a_cache_has_its_own_tokens(self):
+        model, ids = tiny(), torch.arange(130)[None]
+        cache = self.cache(model)
+        forward(model, ids[:, :128], cache)
+        twin = copy.deepcopy(cache)
+        forward(model, ids[:, 128:], twin)
+        self.assertEqual((cache.get_seq_length(), twin.get_seq_length()), (128, 130))
+        self.assertEqual(twin.save(ids).pages, 2)
+
+    def test_without_a_daemon_the_model_goes_on(self):
+        model, ids = tiny(), torch.arange(130)[None]
+        cache = SluiceCache(api.Client("/nonexistent/sluice.sock", 200), model)
+        self.assertFalse(cache.wait_ready())
+        self.assertEqual(cache.load(ids), 0)
+        forward(model, ids, cache)
+        self.assertIsNone(cache.save(ids))
+        self.assertIn("/nonexistent/sluice.sock", cache.last_error)
+
+
+class TensorMemory(unittest.TestCase):
+    def test_torch_and_numpy_are_taken_where_they_lie(self):
+        for dtype in (torch.bfloat16, torch.float16, torch.float32, torch.uint8):
+            tensor = torch.zeros(4, 6, dtype=dtype)
+            for view, address in ((tensor, tensor.data_ptr()), (tensor[1:], tensor[1:].data_ptr())):
+                with Memory(view, writable=True) as memory:
+                    self.assertEqual(memory, (address, view.numel() * dtype.itemsize))
+        array = numpy.zeros((4, 6), numpy.float16)
+        with Memory(array, writable=True) as memory:
+            self.assertEqual(memory, (array.ctypes.data, 48))
+
+    def test_what_cannot_be_taken_without_a_copy_is_refused(self):
+        array = numpy.zeros((4, 6))
+        array.flags.writeable = False
+        tensor = torch.zeros(4, 6)
+        refused = [array, tensor.T, tensor[:, :3], torch.zeros(2, requires_grad=True), array.T]
+        refused += [torch.zeros(2, device="meta")]
+        for buffer in refused:
+            with self.assertRaises((BufferError, ValueError), msg=repr(buffer)):
+                with Memory(buffer, writable=True):
+                    pass
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# The transformers connector with a real model. usage: run_hf.sh BUILD_DIR [unittest options]
+#
+# torch, transformers and the model come from tests/e2e/run_vllm.sh, which installs them;
+# or from $SLUICE_TORCH_PYTHON and the folder $SLUICE_HF_MODEL.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=../../deploy/setup.sh
+. "$here/../../deploy/setup.sh"
+build=$1
+shift
+python=${SLUICE_TORCH_PYTHON:-$SLUICE_HOME/vllm/bin/python}
+export SLUICE_HF_MODEL=${SLUICE_HF_MODEL:-$SLUICE_HOME/smollm2}
+if [ ! -x "$python" ] || [ ! -f "$SLUICE_HF_MODEL/config.json" ]; then
+  echo "skipped: no $python or no model in $SLUICE_HF_MODEL; run tests/e2e/run_vllm.sh" >&2
+  exit 77
+fi
+export SLUICE_SOURCE=$SLUICE_REPO SLUICED=$build/src/daemon/sluiced
+export SLUICE_LIBRARY=$build/src/client/libsluice.so PYTHONPATH=$SLUICE_REPO/python
+export PYTHONDONTWRITEBYTECODE=1 HF_HUB_OFFLINE=1
+exec "$python" "$here/hf_test.py" "$@"
