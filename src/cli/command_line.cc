@@ -28,6 +28,7 @@ struct CommandLine {
   DaemonOptions daemon;
   SequenceOptions sequence;
   DoctorOptions doctor;
+  SlotOptions slot;
   std::vector<std::string> names;  // page files or keys
   std::string folder;
   std::string anchor;
@@ -42,10 +43,9 @@ void add_daemon_options(CLI::App& command, DaemonOptions& options) {
       ->capture_default_str();
 }
 
-void add_sequence_options(CLI::App& command, SequenceOptions& options) {
+void add_context_options(CLI::App& command, SequenceOptions& options) {
   add_daemon_options(command, options.daemon);
   command.add_option("--model", options.model, "GGUF file of the model");
-  command.add_option("--tokens", options.tokens, "file of token ids, - for standard input");
   command.add_option("--kv-type", options.kv_type, "KV cache type of the context")
       ->check(CLI::IsMember({"f16", "bf16", "f32"}))
       ->capture_default_str();
@@ -54,6 +54,11 @@ void add_sequence_options(CLI::App& command, SequenceOptions& options) {
       ->check(CLI::Range(32, 4096))
       ->capture_default_str();
   command.add_option("--salt", options.salt, "user salt, hex");
+}
+
+void add_sequence_options(CLI::App& command, SequenceOptions& options) {
+  add_context_options(command, options);
+  command.add_option("--tokens", options.tokens, "file of token ids, - for standard input");
 }
 
 void add_space_options(CLI::App& command, SequenceOptions& options) {
@@ -162,6 +167,33 @@ int report_usage(const CLI::App& app, const CLI::ParseError& problem, std::span<
   return app.exit(problem) == 0 ? 0 : static_cast<int>(Exit::usage);
 }
 
+void add_llama_commands(CLI::App& app, CommandLine& line) {
+  CLI::App* llama = app.add_subcommand("llama", "slot files of llama.cpp's server as pages");
+  llama->require_subcommand(1);
+  CLI::App& put_command = add(*llama, line, "put", "store a slot file's pages", [&line] {
+    return llama_put(line.sequence, line.slot, line.output);
+  });
+  add_context_options(put_command, line.sequence);
+  put_command.add_option("slotfile", line.slot.file, "what action=save wrote")->required();
+  put_command.add_flag("--durable", line.slot.durable, "wait until no crash can lose the pages");
+  CLI::App& get_command = add(*llama, line, "get", "write a slot file of stored pages", [&line] {
+    return llama_get(line.sequence, line.slot, line.output);
+  });
+  add_sequence_options(get_command, line.sequence);
+  get_command.add_option("slotfile", line.slot.file, "what action=restore is to read")->required();
+  CLI::Option* like = get_command.add_option(
+      "--like", line.slot.like, "slot file of such a context; its tokens, unless --tokens");
+  get_command.add_option("--flash-attn", line.slot.flash_attn, "flash attention of the context")
+      ->check(CLI::IsMember({"on", "off"}))
+      ->excludes(like)
+      ->capture_default_str();
+  get_command
+      .add_option("--streams", line.slot.streams, "slots of the server, 1 where they share a cache")
+      ->check(CLI::Range(1u, kLlamaStreamsMax))
+      ->excludes(like)
+      ->capture_default_str();
+}
+
 }  // namespace
 
 int run_command_line(int argc, char** argv) {
@@ -178,6 +210,7 @@ int run_command_line(int argc, char** argv) {
   add_sequence_commands(app, line);
   add_page_commands(app, line);
   add_copy_commands(app, line);
+  add_llama_commands(app, line);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& problem) {

@@ -57,4 +57,23 @@ Result<int> remove_pages(const SequenceOptions& options,
                          bool dry_run,
                          const OutputOptions& output);
 
+struct SlotOptions {
+  std::string file;  // the slot file to store, or to write
+  bool durable = false;
+  std::string like;               // a slot file of the context to write for; "": the next two
+  std::string flash_attn = "on";  // or off
+  uint32_t streams = 1;
+};
+
+// Stores the full pages of a llama.cpp slot file.
+Result<int> llama_put(const SequenceOptions& options,
+                      const SlotOptions& slot,
+                      const OutputOptions& output);
+
+// Writes the slot file of the longest prefix that the daemon has of a sequence: of the tokens
+// named, or else of those of the file that it is to be like.
+Result<int> llama_get(const SequenceOptions& options,
+                      const SlotOptions& slot,
+                      const OutputOptions& output);
+
 }  // namespace sluice::cli

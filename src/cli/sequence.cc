@@ -47,6 +47,8 @@ Result<client::LlamaCacheOptions> cache_options(const SequenceOptions& options) 
   SLUICE_TRY(out.llama.k_ggml_type, ggml_type(options.kv_type));
   out.llama.v_ggml_type = out.llama.k_ggml_type;
   out.llama.page_tokens = options.page_tokens;
+  out.llama.flash_attention = options.file_context.flash_attention;
+  out.llama.frame = options.file_context.frame;
   out.n_ctx = options.n_ctx;
   Result<Bytes> salt = from_hex(options.salt);
   if (salt.has_error()) {
@@ -112,9 +114,16 @@ Result<Sequence> open_sequence(const SequenceOptions& options, const OutputOptio
     return SLUICE_ERR(Errc::invalid_argument,
                       "--model and --tokens are needed: the GGUF file, and the file of token ids");
   }
+  SLUICE_TRY(std::vector<uint32_t> tokens, read_tokens(options.tokens));
+  return open_context(options, std::move(tokens), output);
+}
+
+Result<Sequence> open_context(const SequenceOptions& options,
+                              std::vector<uint32_t> tokens,
+                              const OutputOptions& output) {
   SLUICE_TRY(client::LlamaCacheOptions cache, cache_options(options));
   Sequence out;
-  SLUICE_TRY(out.tokens, read_tokens(options.tokens));
+  out.tokens = std::move(tokens);
   SLUICE_TRY(out.manifest, read_manifest(options.model));
   SLUICE_TRY(out.client, open_client(options.daemon));
   SLUICE_TRY(Hash32 digest, digest_with_bar(options.model, output));

@@ -27,7 +27,8 @@ struct SequenceOptions {
   std::string kv_type = "f16";
   uint32_t n_ctx = 0;
   uint32_t page_tokens = 64;
-  std::string salt;  // hex
+  std::string salt;               // hex
+  LlamaFileContext file_context;  // of slot files
 };
 
 // An opened sequence; its parts are destroyed in the right order.
@@ -45,6 +46,11 @@ Result<std::unique_ptr<client::Client>> open_client(const DaemonOptions& options
 // Reads model and tokens, connects, opens the spaces; makes the model's digest, with a bar.
 // Errors: invalid_argument, io_error, bad_value, as open_client and client::LlamaCache::open.
 Result<Sequence> open_sequence(const SequenceOptions& options, const OutputOptions& output);
+
+// The same without the file of tokens. Errors: as open_sequence.
+Result<Sequence> open_context(const SequenceOptions& options,
+                              std::vector<uint32_t> tokens,
+                              const OutputOptions& output);
 
 // Whole numbers between white space or commas. Errors: bad_value (names the offset).
 Result<std::vector<uint32_t>> parse_tokens(std::string_view text);

@@ -66,6 +66,8 @@ class LlamaCache {
   // Keys of the full pages, [group][page].
   std::vector<Hash32> keys(std::span<const uint32_t> tokens) const;
 
+  const LlamaLayout& layout() const { return layout_; }
+
   size_t groups() const { return spaces_.size(); }
 
   Space& space(size_t group) { return *spaces_[group]; }

@@ -84,6 +84,14 @@ Result<LlamaLayout> make_llama_layout(const ModelManifest& manifest, const Llama
         "order; open the GGUF file");
   }
   LlamaLayout layout;
+  layout.frame = options.frame;
+  if (layout.frame.stream() >= layout.frame.streams || layout.frame.streams > kLlamaStreamsMax) {
+    return SLUICE_ERR(Errc::bad_value,
+                      "llama.cpp state: sequence {} of {} streams, at most {}",
+                      layout.frame.sequence,
+                      layout.frame.streams,
+                      kLlamaStreamsMax);
+  }
   layout.v_transposed = !options.flash_attention;
   layout.k_ggml_type = options.k_ggml_type;
   layout.v_ggml_type = options.v_ggml_type;

@@ -18,12 +18,27 @@
 
 namespace sluice {
 
+inline constexpr uint32_t kLlamaStreamsMax = 256;  // LLAMA_MAX_SEQ
+
+// What stands around a state's tensors.
+struct LlamaFrame {
+  bool in_file = false;   // of llama_state_seq_save_file: without magic and sequence id in front
+  uint32_t sequence = 0;  // its id in the context; of llama.cpp's server: the slot
+  uint32_t streams = 1;   // of the context: one a sequence, or one for all (kv_unified)
+
+  // The stream that holds the sequence; the others are empty.
+  uint32_t stream() const { return streams == 1 ? 0 : sequence; }
+
+  bool operator==(const LlamaFrame&) const = default;
+};
+
 // Of a llama.cpp context, as it was made.
 struct LlamaOptions {
   bool flash_attention = false;  // off: V is stored transposed, [channel][cell]
   uint32_t k_ggml_type = 1;      // 0 f32, 1 f16, 30 bf16
   uint32_t v_ggml_type = 1;
   uint32_t page_tokens = 64;
+  LlamaFrame frame;
 };
 
 // One transformer layer of a cache.
@@ -41,6 +56,7 @@ struct LlamaCache {
 };
 
 struct LlamaLayout {
+  LlamaFrame frame;
   bool v_transposed = false;
   uint32_t k_ggml_type = 1;
   uint32_t v_ggml_type = 1;
@@ -56,7 +72,7 @@ struct LlamaLayout {
 
 // The layout of a model's context. Errors: unsupported (a quantised cache type by its name, a
 // manifest that is not of a GGUF, windows without full attention or of several lengths), bad_value
-// (page_tokens), too_large.
+// (page_tokens, a frame whose sequence has no stream), too_large.
 Result<LlamaLayout> make_llama_layout(const ModelManifest& manifest, const LlamaOptions& options);
 
 // Tokens of one cache of a blob, and where its layers' tensors stand.
@@ -82,11 +98,24 @@ struct PageRange {
   bool operator==(const PageRange&) const = default;
 };
 
-// Checks a whole blob before any of it is used: magic, sequence id 0, one stream, positions without
+// Checks a whole blob before any of it is used: magic, sequence id, streams, positions without
 // holes, one sequence a cell, V's order, types, widths, no rotation, no bytes left over.
 // Errors: truncated, bad_magic, bad_value, too_large, layout_mismatch (well-formed, but of another
 // context or model; the text names the field).
 Result<LlamaState> check_llama_state(ByteSpan blob, const LlamaLayout& layout);
+
+// The same for the state at the front of `bytes`: its blob_bytes say where it ends.
+Result<LlamaState> check_llama_state_front(ByteSpan bytes, const LlamaLayout& layout);
+
+// What the front of a file's state says of the context that wrote it.
+struct LlamaFileContext {
+  LlamaFrame frame;
+  bool flash_attention = false;
+};
+
+// Reads as much of a file's state as does not depend on the model; nothing is checked that
+// check_llama_state checks. Errors: truncated, bad_value (streams, empty sequence, V's order).
+Result<LlamaFileContext> read_llama_file_context(ByteSpan state);
 
 // The pages of `group` that the state holds whole: all from 0, or, for a window, those behind its
 // first position. Requires: group is one of the layout's.
