@@ -48,7 +48,7 @@ Status read_packed(ByteSpan list, std::vector<uint32_t>& out) {
   if (media != 0) {
     return SLUICE_ERR(
         Errc::unsupported,
-        "slot file: {} images or audio pieces, whose KV does not follow from token ids",
+        "slot file: media count is {}: the KV of images or audio does not follow from token ids",
         media);
   }
   return reader.expect_end();

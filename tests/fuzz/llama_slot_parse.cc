@@ -1,0 +1,47 @@
+// Property: any bytes are refused or are a slot file whose front and headers, written again, are
+// the same bytes up to the server's checkpoints.
+#include <algorithm>
+
+#include "src/model/llama_slot.h"
+
+using namespace sluice;
+
+namespace {
+
+// The model of the corpus: two full layers, three with a window, 2 heads of 2 dims.
+ModelManifest corpus_model() {
+  ModelManifest manifest;
+  for (uint32_t window : {0u, 40u}) {
+    KvGroup& group = manifest.groups.emplace_back();
+    group.attention = window == 0 ? AttentionKind::full : AttentionKind::window;
+    group.window = window;
+    group.layers = window == 0 ? std::vector<uint32_t>{2, 5} : std::vector<uint32_t>{0, 1, 3};
+    group.planes = {{PlaneRole::k, DType::f16, 2, 2, 2}, {PlaneRole::v, DType::f16, 2, 2, 0}};
+  }
+  return manifest;
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  static const ModelManifest kModel = corpus_model();
+  const ByteSpan file(data, size);
+  Result<LlamaSlot> slot = read_llama_slot(file);
+  if (slot.has_error()) {
+    return 0;
+  }
+  const LlamaLayout layout = *make_llama_layout(kModel,
+                                                {.flash_attention = slot->context.flash_attention,
+                                                 .page_tokens = 32,
+                                                 .frame = slot->context.frame});
+  Result<LlamaState> state = check_llama_slot(*slot, layout);
+  if (state.has_error()) {
+    return 0;
+  }
+  Bytes again = llama_slot_front(slot->tokens, slot->packed);
+  const size_t front = again.size();
+  again.insert(again.end(), slot->rest.begin(), slot->rest.begin() + state->blob_bytes);
+  SLUICE_ASSERT(begin_llama_blob(layout, *state, MutByteSpan(again).subspan(front)).has_value());
+  SLUICE_ASSERT(again.size() <= size && std::equal(again.begin(), again.end(), data));
+  return 0;
+}
