@@ -40,7 +40,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   Bytes again = llama_slot_front(slot->tokens, slot->packed);
   const size_t front = again.size();
-  again.insert(again.end(), slot->rest.begin(), slot->rest.begin() + state->blob_bytes);
+  const ByteSpan blob = slot->rest.first(state->blob_bytes);
+  again.insert(again.end(), blob.begin(), blob.end());
   SLUICE_ASSERT(begin_llama_blob(layout, *state, MutByteSpan(again).subspan(front)).has_value());
   SLUICE_ASSERT(again.size() <= size && std::equal(again.begin(), again.end(), data));
   return 0;
