@@ -26,10 +26,10 @@ for part in $parts; do
   case "$part" in
     quickstart) deploy/quickstart.sh --json "$results/quickstart.json" ;;
     transport) build/release/bench/micro/transport_bench --json "$results/transport.json" ;;
-    log)  # beside fio, on the disk that holds $SLUICE_HOME: 4 GiB and as much again for fio
+    log)  # beside fio, on the disk that holds $SLUICE_HOME, which needs 40 GiB for it
       install_debian fio
       mkdir -p "$SLUICE_HOME/log"
-      build/release/bench/micro/log_bench --folder "$SLUICE_HOME/log" --gib 4 --rounds 7 \
+      build/release/bench/micro/log_bench --folder "$SLUICE_HOME/log" --gib 4 --rounds 7 --start-gib 40 \
         --json "$results/log.json"
       rm -rf "$SLUICE_HOME/log" ;;
     codec)

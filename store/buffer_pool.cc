@@ -5,6 +5,7 @@
 namespace sluice::store {
 
 std::shared_ptr<AlignedBuffer> BufferPool::take(uint64_t bytes) {
+  bytes = round_up_to_block(bytes);
   AlignedBuffer found;
   {
     std::scoped_lock lock(mutex_);
@@ -17,13 +18,10 @@ std::shared_ptr<AlignedBuffer> BufferPool::take(uint64_t bytes) {
       idle_bytes_ -= found.size();
       idle_.erase(std::next(at).base());
     }
+    taken_bytes_ += std::max(found.size(), bytes);
   }
   if (found.size() == 0) {
     found = AlignedBuffer(bytes);
-  }
-  {
-    std::scoped_lock lock(mutex_);
-    taken_bytes_ += found.size();
   }
   auto give_back = [pool = weak_from_this()](AlignedBuffer* buffer) {
     if (auto alive = pool.lock()) {

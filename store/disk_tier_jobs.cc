@@ -9,8 +9,7 @@ namespace sluice::store {
 namespace {
 
 // So many batches are on their way that the write lane has its next one while reports travel to the
-// owner and back. log_bench, 1 MiB records: 5 wrote 0.80 to 0.95 x fio over four runs, 3 0.77 and
-// 0.83; the kept run is bench/results/log.json.
+// owner and back. 3 were no faster in log_bench; the kept run is bench/results/log.json.
 constexpr uint32_t kJobsMax = 5;
 // Acks wait for one sync while more comes, but not for more than this.
 constexpr uint64_t kGroupBytes = 32 << 20;

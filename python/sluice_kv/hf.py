@@ -11,18 +11,17 @@ has the list. One sequence without padding, positions from 0. The model's files 
 weights that were changed in memory must not be used with this. Used by the client's thread.
 """
 
-import logging
 import os
 
 import torch
 from transformers import AutoConfig, DynamicCache
 
 from sluice_kv import api, space_identity
-from sluice_kv.hf_checks import DTYPES, attention_refusals, refusals
+from sluice_kv.failures import Failures
+from sluice_kv.hf_checks import attention_refusals, refusals
+from sluice_kv.space_identity import TORCH_DTYPES
 
 PAGE_TOKENS = 64
-
-_log = logging.getLogger("sluice_kv")
 
 
 class SluiceCache(DynamicCache):
@@ -112,7 +111,7 @@ class _Pages:
         self._device = next(model.parameters()).device
         self._layers = len(groups[0]["layers"])
         self._heads, self._dim = (groups[0]["planes"][0][name] for name in ("heads", "dim"))
-        dtype = DTYPES[str(self._dtype)]
+        dtype = TORCH_DTYPES[str(self._dtype)]
         self._fields = {
             **space_identity.group_fields(
                 groups[0], dtype=dtype, first_head=0, heads=self._heads
@@ -122,8 +121,12 @@ class _Pages:
             "page_tokens": PAGE_TOKENS,
         }
         self._space: api.Space | None = None
-        self.last_error: str | None = None
+        self._failures = Failures()
         self.last_transfer: api.Transfer | None = None
+
+    @property
+    def last_error(self) -> str | None:
+        return self._failures.last
 
     def __deepcopy__(self, memo) -> "_Pages":
         return self  # copies of a cache share it: what it holds is the model's
@@ -131,16 +134,7 @@ class _Pages:
     def guard(self, what: str, work, digest_wait_ms: int = 0):
         """Runs work(space); returns None where Sluice fails."""
         self.last_transfer = None
-        try:
-            result = work(self._open(digest_wait_ms))
-        except (api.Error, OSError) as error:
-            # A daemon that is down fails every call: the first failure is news, the others are not.
-            level = logging.DEBUG if self.last_error else logging.WARNING
-            _log.log(level, "sluice %s: %s", what, error)
-            self.last_error = f"{what}: {error}"
-            return None
-        self.last_error = None
-        return result
+        return self._failures.guard(what, lambda: work(self._open(digest_wait_ms)))
 
     def miss_reason(self) -> str:
         return self.last_error or self._client.miss_reason()

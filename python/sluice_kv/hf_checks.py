@@ -3,7 +3,7 @@
 Without transformers and torch: what is looked at are attributes of the model.
 """
 
-from sluice_kv.vllm_checks import DTYPES
+from sluice_kv.space_identity import TORCH_DTYPES
 
 # What says nothing about K and V: how the model is run, where it came from, what is sampled.
 _UNRELATED = {
@@ -38,7 +38,7 @@ def refusals(model, files_config: dict) -> list[str]:
         # The identity is made of the model's own files.
         "adapters (LoRA)": bool(getattr(model, "peft_config", None))
         or bool(getattr(model, "_hf_peft_config_loaded", False)),
-        f"parameters of {', '.join(dtypes)}": len(dtypes) != 1 or dtypes[0] not in DTYPES,
+        f"parameters of {', '.join(dtypes)}": len(dtypes) != 1 or dtypes[0] not in TORCH_DTYPES,
         f"parameters on {', '.join(sorted(devices))}": len(devices) != 1 or "meta" in devices,
     }
     changed = config_changes(config.to_dict(), files_config)

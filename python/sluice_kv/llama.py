@@ -12,16 +12,14 @@ the caller does wrong (a sequence that is not empty) raises ValueError. Used by 
 the context.
 """
 
-import logging
 import struct
 
 from sluice_kv import api
+from sluice_kv.failures import Failures
 from sluice_kv.llama_api import GGML_TYPES, Context, LlamaError, Model
 
 PAGE_TOKENS = 64
 BLOB_MAGIC = 0xAF143CD8
-
-_log = logging.getLogger("sluice_kv")
 
 
 class NotReady(RuntimeError):
@@ -42,12 +40,17 @@ class Connector:
         max_kl: int = api.KL_EXACT,
     ):
         self.context, self.max_kl = context, max_kl
-        self.last_error: str | None = None
+        self._failures = Failures(LlamaError, NotReady)
         self.last_transfer: api.Transfer | None = None
         self._path, self._model = model.path, None
         self._socket, self._deadline_ms, self._salt = socket, deadline_ms, salt
         self._client: api.Client | None = None
         self._spaces: api.LlamaSpaces | None = None
+
+    @property
+    def last_error(self) -> str | None:
+        """What failed in the last call, if anything did."""
+        return self._failures.last
 
     def wait_ready(self, timeout_s: float = 60.0) -> bool:
         """Waits for the model's digest and opens the spaces; until then Sluice is off."""
@@ -178,15 +181,4 @@ class Connector:
 
     def _guard(self, what: str, work, digest_wait_ms: int = 0):
         """Runs work on the open spaces; on Sluice's failure returns None."""
-        try:
-            result = work(self._open(digest_wait_ms))
-        except (api.Error, LlamaError, NotReady, OSError) as error:
-            self._failed(what, error)
-            return None
-        self.last_error = None
-        return result
-
-    def _failed(self, what: str, error: Exception) -> None:
-        # A daemon that is down fails every call: the first failure is news, the others are not.
-        _log.log(logging.DEBUG if self.last_error else logging.WARNING, "sluice %s: %s", what, error)
-        self.last_error = f"{what}: {error}"
+        return self._failures.guard(what, lambda: work(self._open(digest_wait_ms)))

@@ -7,6 +7,8 @@ Pure functions.
 import hashlib
 import struct
 
+# By their names in torch: those of which KV is stored.
+TORCH_DTYPES = {"torch.float32": "f32", "torch.float16": "f16", "torch.bfloat16": "bf16"}
 DTYPES = {"f32": 1, "f16": 2, "bf16": 3, "f8_e4m3": 4, "f8_e5m2": 5, "u8": 6}
 ATTENTION = {"full": 1, "window": 2, "recurrent": 3}
 ROLES = {"k": 1, "v": 2, "latent": 3, "index": 4, "state": 5, "opaque": 6}

@@ -25,7 +25,8 @@ from vllm.model_executor.layers.attention import Attention
 
 from sluice_kv import api, space_identity
 from sluice_kv.load_choice import LoadChoice
-from sluice_kv.vllm_checks import DTYPES, Options, page_tokens, refusals
+from sluice_kv.space_identity import TORCH_DTYPES
+from sluice_kv.vllm_checks import Options, page_tokens, refusals
 from sluice_kv.vllm_layout import LayoutError, PagedCache, probe
 from sluice_kv.vllm_plan import Planner, Shape, StepPlan
 from sluice_kv.vllm_worker import Connection, Mover, Timings
@@ -243,7 +244,7 @@ class _Scheduler:
     def _open(self, digest: bytes) -> None:
         options, config = self._options, self._config
         ranks = config.parallel_config.tensor_parallel_size
-        dtype = DTYPES[str(config.model_config.dtype)]
+        dtype = TORCH_DTYPES[str(config.model_config.dtype)]
         heads = self._group["planes"][0]["heads"] // ranks
         size = page_tokens(config.cache_config.block_size)
         self._descriptors = [

@@ -5,7 +5,8 @@ Without vLLM's modules: what is looked at are attributes of its configuration.
 
 import dataclasses
 
-DTYPES = {"torch.float32": "f32", "torch.float16": "f16", "torch.bfloat16": "bf16"}
+from sluice_kv.space_identity import TORCH_DTYPES
+
 TESTED_DEVICES = ("cpu",)
 LOAD_FORMATS = ("auto", "hf", "safetensors")
 PAGE_TOKENS = (64, 32)  # the default first
@@ -59,7 +60,7 @@ def _model_refusals(config) -> dict[str, bool]:
     return {
         f"runner {model.runner_type}": model.runner_type != "generate",
         f"quantization {model.quantization}": model.quantization is not None,
-        f"dtype {model.dtype}": str(model.dtype) not in DTYPES,
+        f"dtype {model.dtype}": str(model.dtype) not in TORCH_DTYPES,
         # The identity is made of the model's own files.
         "hf_overrides": bool(model.hf_overrides),
         f"load_format {config.load_config.load_format}": (

@@ -16,6 +16,7 @@ import time
 import torch
 
 from sluice_kv import api
+from sluice_kv.failures import Failures
 from sluice_kv.vllm_layout import PagedCache
 from sluice_kv.vllm_plan import Load, PageRun, StepPlan
 
@@ -43,24 +44,18 @@ class Connection:
     def __init__(self, socket: str | None, deadline_ms: int, descriptor: bytes):
         self._options, self._descriptor = (socket, deadline_ms), descriptor
         self._client = self._space = None
-        self.last_error: str | None = None
+        self._failures = Failures()
 
     def call(self, what: str, work, otherwise):
         """Returns work(space), or `otherwise` where Sluice fails."""
-        try:
-            if self._client is None:
-                self._client = api.Client(*self._options)
-            if self._space is None:
-                self._space = api.Space(self._client, self._descriptor)
-            result = work(self._space)
-        except (api.Error, OSError) as error:
-            # A daemon that is down fails every call: the first failure is news.
-            level = logging.DEBUG if self.last_error else logging.WARNING
-            _log.log(level, "sluice %s: %s", what, error)
-            self.last_error = f"{what}: {error}"
-            return otherwise
-        self.last_error = None
-        return result
+        return self._failures.guard(what, lambda: work(self._open()), otherwise)
+
+    def _open(self) -> api.Space:
+        if self._client is None:
+            self._client = api.Client(*self._options)
+        if self._space is None:
+            self._space = api.Space(self._client, self._descriptor)
+        return self._space
 
     def close(self) -> None:
         for handle in (self._space, self._client):

@@ -161,14 +161,14 @@ std::optional<store::DiskEntry> PageCache::find_on_disk(const OpenSpace& open,
 }
 
 // What the disk has of a page, or will have when all is written that waits.
-std::optional<store::Record> PageCache::newest_for_disk(const PageId& id) const {
+std::optional<store::Record> PageCache::newest_for_disk(const store::RecordId& id) const {
   if (auto write = writes_.find(id); write != writes_.end()) {
     return write->second.record;
   }
   if (disk_ == nullptr) {
     return std::nullopt;
   }
-  std::optional<store::DiskEntry> entry = disk_->find(id.first, id.second);
+  std::optional<store::DiskEntry> entry = disk_->find(id.tenant, id.key);
   return entry ? std::optional(std::move(entry->record)) : std::nullopt;
 }
 

@@ -220,8 +220,6 @@ class PageCache {
     bool in_ram = false;
   };
 
-  using PageId = std::pair<uint32_t, Key>;  // tenant, key
-
   struct Waiter {
     OpenSpace open;
     PageQuery query;
@@ -230,7 +228,7 @@ class PageCache {
 
   // A read from disk on its way.
   struct Flight {
-    PageId id;
+    store::RecordId id;
     codec::EncodingId encoding_id{};
     std::vector<Waiter> waiters;
   };
@@ -245,7 +243,7 @@ class PageCache {
   const store::Record* find_in_ram(const OpenSpace& open, const Key& key) const;
   std::optional<store::DiskEntry> find_on_disk(const OpenSpace& open, const Key& key) const;
   std::optional<store::PageRef> hold_in_ram(const OpenSpace& open, const Key& key) const;
-  std::optional<store::Record> newest_for_disk(const PageId& id) const;
+  std::optional<store::Record> newest_for_disk(const store::RecordId& id) const;
   Result<PutOutcome> store_page(PendingPut put);
   void write_behind(const OpenSpace& open,
                     const Key& key,
@@ -258,7 +256,7 @@ class PageCache {
   void land(const std::shared_ptr<Flight>& flight, Result<store::DiskPage> page);
   void promote(store::DiskPage& page);
   void answer(const GetDone& done, Result<PageAnswer> page, bool from_ram);
-  bool doubted_before(const PageId& id, const codec::EncodingId& encoding_id);
+  bool doubted_before(const store::RecordId& id, const codec::EncodingId& encoding_id);
   bool take_out_doubted(const OpenSpace& open,
                         const Key& key,
                         const codec::EncodingId& encoding_id);
@@ -267,9 +265,11 @@ class PageCache {
 
   std::unique_ptr<store::RamTier> ram_;
   SpaceTable spaces_;
-  std::set<std::pair<PageId, codec::EncodingId>> doubted_;  // reported once and found intact
-  std::map<PageId, std::shared_ptr<Flight>> flights_;       // those that a reader may still join
-  std::map<PageId, Write> writes_;                          // of what was not erased meanwhile
+  std::set<std::pair<store::RecordId, codec::EncodingId>>
+      doubted_;  // reported once and found intact
+  std::map<store::RecordId, std::shared_ptr<Flight>>
+      flights_;                              // those that a reader may still join
+  std::map<store::RecordId, Write> writes_;  // of what was not erased meanwhile
   uint64_t last_write_ = 0;
   PageCacheStats stats_;
   std::unique_ptr<store::DiskTier> disk_;  // ends first: its answers come to the members above

@@ -99,7 +99,7 @@ void PageCache::answer(const GetDone& done, Result<PageAnswer> page, bool from_r
 
 // Several readers of a page share one read, as long as it is the page that they would read now.
 void PageCache::get_from_disk(const OpenSpace& open, const PageQuery& query, GetDone done) {
-  const PageId id(open.space->tenant, query.key);
+  const store::RecordId id{open.space->tenant, query.key};
   const codec::EncodingId encoding_id = find_on_disk(open, query.key)->record.encoding_id;
   std::shared_ptr<Flight>& last = flights_[id];
   const bool joins = last != nullptr && last->encoding_id == encoding_id;
@@ -111,7 +111,7 @@ void PageCache::get_from_disk(const OpenSpace& open, const PageQuery& query, Get
   if (joins) {
     return;
   }
-  Status started = disk_->read(id.first, id.second, [this, flight](Result<store::DiskPage> page) {
+  Status started = disk_->read(id.tenant, id.key, [this, flight](Result<store::DiskPage> page) {
     land(flight, std::move(page));
   });
   if (started.has_error()) {
@@ -135,15 +135,15 @@ void PageCache::land(const std::shared_ptr<Flight>& flight, Result<store::DiskPa
 // holds a buffer of the disk's. Where RAM is full of what may not go it is served from where it was
 // read.
 void PageCache::promote(store::DiskPage& page) {
-  const PageId id(page.record.tenant, page.record.key);
+  const store::RecordId id{page.record.tenant, page.record.key};
   std::optional<store::Record> newest = newest_for_disk(id);
   // A better one may have come while this one was read; if it left RAM again, this one must not
   // hide it.
-  if (ram_->find(id.first, id.second) != nullptr || !newest ||
+  if (ram_->find(id.tenant, id.key) != nullptr || !newest ||
       newest->encoding_id != page.record.encoding_id) {
     return;
   }
-  Result<store::Reservation> room = ram_->reserve(id.first, page.record.anchor, page.bytes.size());
+  Result<store::Reservation> room = ram_->reserve(id.tenant, page.record.anchor, page.bytes.size());
   if (room.has_error()) {
     return;
   }
@@ -152,7 +152,7 @@ void PageCache::promote(store::DiskPage& page) {
     return;
   }
   stats_.promoted += 1;
-  const store::PageRef promoted = *ram_->hold(id.first, id.second);
+  const store::PageRef promoted = *ram_->hold(id.tenant, id.key);
   page.bytes = promoted.bytes();
   page.keep_alive = promoted.keep_alive();
 }

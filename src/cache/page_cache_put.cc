@@ -124,7 +124,7 @@ void PageCache::write(const OpenSpace& open,
   const store::Record& record = page.record();
   // Only for explaining misses after a restart: a page is of use without it.
   (void)disk_->write_descriptor(record.tenant, open.space->id, open.space->bytes);
-  const PageId id(record.tenant, record.key);
+  const store::RecordId id{record.tenant, record.key};
   const uint64_t number = ++last_write_;
   auto ended = [this, id, number, done](Status status) {
     if (auto last = writes_.find(id); last != writes_.end() && last->second.number == number) {
@@ -197,7 +197,7 @@ void PageCache::damaged(const OpenSpace& open,
 }
 
 // Whether this page was reported before and found intact then too; remembers that it was.
-bool PageCache::doubted_before(const PageId& id, const codec::EncodingId& encoding_id) {
+bool PageCache::doubted_before(const store::RecordId& id, const codec::EncodingId& encoding_id) {
   const std::pair doubt(id, encoding_id);
   if (doubted_.erase(doubt) != 0) {
     return true;

@@ -85,12 +85,12 @@ Result<uint64_t> choose_disk_capacity(uint64_t wanted_bytes,
                                       uint64_t free_bytes,
                                       uint64_t log_bytes) {
   const uint64_t room = free_bytes + log_bytes;
-  uint64_t chosen = wanted_bytes != 0 ? wanted_bytes : std::min(room / 2, kDefaultBytesMax);
+  const uint64_t chosen = wanted_bytes != 0 ? wanted_bytes : std::min(room / 2, kDefaultBytesMax);
   if (log_bytes != 0) {
     // A file system that others filled meanwhile is no reason to serve nothing.
-    chosen = std::max(std::min(chosen, room), kDiskBytesMin);
+    return std::max(std::min(chosen, room), kDiskBytesMin);
   }
-  if (log_bytes == 0 && chosen > room) {
+  if (chosen > room) {
     return SLUICE_ERR(Errc::bad_config,
                       "disk.capacity of {}, but the file system has {} for it: {} free and {} in "
                       "the log; set it lower, or make room",
@@ -137,6 +137,15 @@ Result<std::unique_ptr<store::DiskTier>> open_disk(const DiskOptions& options,
   store::DiskTierConfig config;
   SLUICE_TRY(config.capacity_bytes,
              choose_disk_capacity(options.capacity_bytes, room.free_bytes, room.log_bytes));
+  if (config.capacity_bytes < options.capacity_bytes) {
+    log.warn(
+        "event=disk reason={}",
+        log_value(fmt::format("{}: disk.capacity is {}, but the file system has {} for it until "
+                              "it is started again with more room",
+                              options.folder,
+                              format_bytes(options.capacity_bytes),
+                              format_bytes(config.capacity_bytes))));
+  }
   config.segment_bytes = choose_segment_bytes(config.capacity_bytes);
   SLUICE_CHECK(options.files.check(
       segments_at_once(room.segments, config.capacity_bytes, config.segment_bytes)));

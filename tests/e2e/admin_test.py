@@ -244,6 +244,7 @@ class UnwellDaemon(unittest.TestCase):
         client.start()
         self.addCleanup(client.join)
         self.assertTrue(half_way.wait(START_S))
+        until("a put", lambda: self.daemon.command("stat")["ram_reserved_bytes"] != 0, 5)
         self.daemon.process.terminate()
         until("503", lambda: fetch(self.address, "/readyz")[0] == 503, 5)
         self.assertIn("draining", fetch(self.address, "/readyz")[1])

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the fuzz targets under libFuzzer, one after the other, and keeps what they reached.
 #
-#   tests/fuzz/hunt.sh SECONDS [TARGET...]     all targets without names; about SECONDS of CPU each
+#   tests/fuzz/hunt.sh SECONDS [TARGET...]     all targets without names; SECONDS each, on an idle core
 #
 # The canary comes first: a crash that has to be found, or nothing else is believed. Each target
 # starts from its folder in tests/fuzz/corpus and from what earlier hunts kept under build/fuzz. Its

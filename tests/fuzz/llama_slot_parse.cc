@@ -3,25 +3,9 @@
 #include <algorithm>
 
 #include "src/model/llama_slot.h"
+#include "tests/fuzz/corpus_model.h"
 
 using namespace sluice;
-
-namespace {
-
-// The model of the corpus: two full layers, three with a window, 2 heads of 2 dims.
-ModelManifest corpus_model() {
-  ModelManifest manifest;
-  for (uint32_t window : {0u, 40u}) {
-    KvGroup& group = manifest.groups.emplace_back();
-    group.attention = window == 0 ? AttentionKind::full : AttentionKind::window;
-    group.window = window;
-    group.layers = window == 0 ? std::vector<uint32_t>{2, 5} : std::vector<uint32_t>{0, 1, 3};
-    group.planes = {{PlaneRole::k, DType::f16, 2, 2, 2}, {PlaneRole::v, DType::f16, 2, 2, 0}};
-  }
-  return manifest;
-}
-
-}  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static const ModelManifest kModel = corpus_model();

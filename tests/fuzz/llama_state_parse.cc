@@ -3,22 +3,15 @@
 #include <algorithm>
 
 #include "src/model/llama_state.h"
+#include "tests/fuzz/corpus_model.h"
 
 using namespace sluice;
 
 namespace {
 
-// The model of the corpus: two full layers, three with a window, 2 heads of 2 dims.
 LlamaLayout corpus_layout(bool flash_attention) {
-  ModelManifest manifest;
-  for (uint32_t window : {0u, 40u}) {
-    KvGroup& group = manifest.groups.emplace_back();
-    group.attention = window == 0 ? AttentionKind::full : AttentionKind::window;
-    group.window = window;
-    group.layers = window == 0 ? std::vector<uint32_t>{2, 5} : std::vector<uint32_t>{0, 1, 3};
-    group.planes = {{PlaneRole::k, DType::f16, 2, 2, 2}, {PlaneRole::v, DType::f16, 2, 2, 0}};
-  }
-  return *make_llama_layout(manifest, {.flash_attention = flash_attention, .page_tokens = 32});
+  return *make_llama_layout(corpus_model(),
+                            {.flash_attention = flash_attention, .page_tokens = 32});
 }
 
 void check(ByteSpan blob, const LlamaLayout& layout) {

@@ -10,10 +10,10 @@ import os
 import tempfile
 import unittest
 
-import daemon
 import numpy
 import torch
 import wheel_test
+from daemon import Daemon
 from transformers import AutoModelForCausalLM, DynamicCache, LlamaConfig, MistralConfig
 
 from sluice_kv import api
@@ -59,7 +59,7 @@ def tiny(config_class=LlamaConfig, **options):
 
 class WithDaemon(unittest.TestCase):
     def setUp(self):
-        self.server = daemon.Daemon()
+        self.server = Daemon()
         self.addCleanup(self.server.stop)
 
     def cache(self, model, **options) -> SluiceCache:

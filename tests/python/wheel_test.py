@@ -8,7 +8,7 @@ import tempfile
 import unittest
 import zipfile
 
-import daemon
+from daemon import Daemon
 
 SOURCE = os.environ["SLUICE_SOURCE"]
 LIBRARY = os.environ["SLUICE_LIBRARY"]
@@ -51,7 +51,7 @@ class Wheel(unittest.TestCase):
         return done.stdout
 
     def test_the_documents_examples_run(self):
-        server = daemon.Daemon()
+        server = Daemon()
         self.addCleanup(server.stop)
         printed = self.run_python(examples("python"), SLUICE_SOCKET=server.socket)
         self.assertIn("65536 bytes of KV", printed)
