@@ -77,7 +77,7 @@ Result<transport::Requester*> Client::requester() {
     return SLUICE_ERR(Errc::timed_out,
                       "the daemon took more than {} ms before; it is asked again in {} ms",
                       options_.deadline_ms,
-                      (pause_ends_ns_ - now) / 1'000'000);
+                      (pause_ends_ns_ - now) / 1'000'000 + 1);
   }
   SLUICE_TRY(requester_, connect());
   connected_ns_ = clock_.now_ns();
