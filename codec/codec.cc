@@ -228,7 +228,8 @@ Status decode_sections(const PageHeader& header,
                        const SectionRange& range,
                        ByteSpan bytes,
                        MutByteSpan out,
-                       Workspace& workspace) {
+                       Workspace& workspace,
+                       const Profile*) {
   SLUICE_CHECK(verify_sections(header, range, bytes));
   uint64_t needed = header.geometry.layer_bytes() * range.layers;
   if (out.size() < needed) {
@@ -259,13 +260,17 @@ Status decode_sections(const PageHeader& header,
   return {};
 }
 
-Status decode_page(const PageHeader& header, ByteSpan page, MutByteSpan out, Workspace& workspace) {
+Status decode_page(const PageHeader& header,
+                   ByteSpan page,
+                   MutByteSpan out,
+                   Workspace& workspace,
+                   const Profile* profile) {
   SLUICE_TRY(SectionRange all, select_sections(header, 0, 0, header.geometry.layers));
   if (page.size() < all.offset) {
     return SLUICE_ERR(
         Errc::truncated, "page: header of {} bytes, ends after {}", all.offset, page.size());
   }
-  return decode_sections(header, all, page.subspan(all.offset), out, workspace);
+  return decode_sections(header, all, page.subspan(all.offset), out, workspace, profile);
 }
 
 }  // namespace sluice::codec
