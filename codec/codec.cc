@@ -2,55 +2,23 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 
 #include "codec/direct.h"
 #include "codec/elements.h"
 #include "codec/page_check.h"
+#include "codec/progressive_section.h"
+#include "codec/section_slice.h"
 #include "src/base/limits.h"
 
 namespace sluice::codec {
 namespace {
-
-// One section of a page: some layers of one plane, and where they stand in the tensors.
-struct SectionSlice {
-  size_t index = 0;
-  size_t plane = 0;
-  uint32_t first_layer = 0;
-  uint32_t layers = 0;
-};
-
-SectionSlice slice_of(const PageHeader& header, uint32_t group, size_t plane) {
-  return {.index = header.section_index(0, group, plane),
-          .plane = plane,
-          .first_layer = group * header.layers_per_section,
-          .layers = layers_in_group(header, group)};
-}
-
-LayerShape layer_shape(const PageHeader& header, size_t plane) {
-  return {.channels = static_cast<uint32_t>(header.geometry.planes[plane].width()),
-          .n_tokens = header.geometry.n_tokens,
-          .dtype = header.geometry.planes[plane].dtype,
-          .stored = header.stored[plane]};
-}
 
 DirectShape direct_shape(const PageHeader& header, const SectionSlice& slice) {
   return {.layers = slice.layers,
           .channels = static_cast<uint32_t>(header.geometry.planes[slice.plane].width()),
           .n_tokens = header.geometry.n_tokens,
           .mantissa_bits = header.stored[slice.plane] == DType::f16 ? 10u : 7u};
-}
-
-// Calls visit(layer in the section, its bytes in `tensors`, whose first layer is `first_layer`).
-template <class Span, class Visit>
-void for_each_layer(const PageGeometry& geometry,
-                    const SectionSlice& slice,
-                    uint32_t first_layer,
-                    Span tensors,
-                    Visit visit) {
-  for (uint32_t layer = 0; layer < slice.layers; ++layer) {
-    uint64_t offset = geometry.offset_bytes(slice.first_layer + layer - first_layer, slice.plane);
-    visit(layer, tensors.subspan(offset, geometry.plane_bytes(slice.plane)));
-  }
 }
 
 // The dtype that a plane's sections code under `direct`.
@@ -71,15 +39,12 @@ DType stored_dtype(const PageGeometry& geometry, size_t plane, ByteSpan tensors)
   return DType::f32;
 }
 
-// Codes one section with `direct` into less than its source bytes; 0 if it does not get smaller.
-size_t encode_coded(const PageHeader& header,
-                    const SectionSlice& slice,
-                    ByteSpan tensors,
-                    MutByteSpan out,
-                    Workspace& workspace) {
-  if (!is_codable(header, slice.plane)) {
-    return 0;
-  }
+// Codes one section with `direct`; 0 if it does not fit `out`.
+size_t encode_direct_section(const PageHeader& header,
+                             const SectionSlice& slice,
+                             ByteSpan tensors,
+                             MutByteSpan out,
+                             Workspace& workspace) {
   DirectShape shape = direct_shape(header, slice);
   LayerShape layer_form = layer_shape(header, slice.plane);
   size_t layer_values = shape.values() / shape.layers;
@@ -88,18 +53,37 @@ size_t encode_coded(const PageHeader& header,
   for_each_layer(header.geometry, slice, 0, tensors, [&](uint32_t layer, ByteSpan elements) {
     gather_layer(layer_form, elements, values.subspan(layer * layer_values, layer_values));
   });
-  size_t source_bytes = header.geometry.plane_bytes(slice.plane) * slice.layers;
-  return encode_direct(shape, values, out.first(source_bytes - 1), workspace);
+  return encode_direct(shape, values, out, workspace);
+}
+
+// A page's sections differ by whether it has a profile.
+using MaybeProgressive = std::optional<ProgressivePage>;
+
+// Codes one section into less than its source bytes; 0 if it does not get smaller.
+size_t encode_coded(const PageHeader& header,
+                    const MaybeProgressive& progressive,
+                    const SectionSlice& slice,
+                    ByteSpan tensors,
+                    MutByteSpan out,
+                    Workspace& workspace) {
+  if (!is_codable(header, slice.plane)) {
+    return 0;
+  }
+  MutByteSpan room = out.first(header.geometry.plane_bytes(slice.plane) * slice.layers - 1);
+  return progressive.has_value()
+             ? encode_progressive_section(*progressive, slice, tensors, room, workspace)
+             : encode_direct_section(header, slice, tensors, room, workspace);
 }
 
 // Writes one section to the front of `out`, which holds its source bytes at least.
 Section encode_section(const PageHeader& header,
+                       const MaybeProgressive& progressive,
                        const SectionSlice& slice,
                        ByteSpan tensors,
                        MutByteSpan out,
                        Workspace& workspace) {
   Section section;
-  size_t bytes = encode_coded(header, slice, tensors, out, workspace);
+  size_t bytes = encode_coded(header, progressive, slice, tensors, out, workspace);
   if (bytes == 0) {
     section.flags = kSectionStoredRaw;
     for_each_layer(header.geometry, slice, 0, tensors, [&](uint32_t, ByteSpan elements) {
@@ -114,6 +98,7 @@ Section encode_section(const PageHeader& header,
 
 // Decodes one section whose length and checksum are right into tensors that begin at `first_layer`.
 Status decode_section(const PageHeader& header,
+                      const MaybeProgressive& progressive,
                       const SectionSlice& slice,
                       uint32_t first_layer,
                       ByteSpan bytes,
@@ -128,12 +113,16 @@ Status decode_section(const PageHeader& header,
     });
     return {};
   }
+  SectionPlace place{.index = slice.index, .offset = offset};
+  if (progressive.has_value()) {
+    return decode_progressive_section(
+        *progressive, slice, first_layer, bytes, place, out, workspace);
+  }
   DirectShape shape = direct_shape(header, slice);
   LayerShape layer_form = layer_shape(header, slice.plane);
   size_t layer_values = shape.values() / shape.layers;
   workspace.values.resize(std::max(workspace.values.size(), shape.values()));
   std::span<uint16_t> values(workspace.values.data(), shape.values());
-  SectionPlace place{.index = slice.index, .offset = offset};
   SLUICE_CHECK(decode_direct(shape, bytes, place, values, workspace));
   for_each_layer(
       header.geometry, slice, first_layer, out, [&](uint32_t layer, MutByteSpan elements) {
@@ -142,12 +131,26 @@ Status decode_section(const PageHeader& header,
   return {};
 }
 
+bool is_written(Encoding encoding) {
+  return encoding == Encoding::raw || encoding == Encoding::direct ||
+         encoding == Encoding::progressive;
+}
+
 Status check_encode_arguments(const PageSpec& spec, ByteSpan tensors, MutByteSpan out) {
-  if (spec.encoding != Encoding::raw && spec.encoding != Encoding::direct) {
+  if (!is_written(spec.encoding)) {
     return SLUICE_ERR(Errc::unsupported,
-                      "encode_page: encoding {} ({}), this version writes raw and direct",
+                      "encode_page: encoding {} ({}), this version writes raw, direct and "
+                      "progressive",
                       encoding_name(spec.encoding),
                       int(spec.encoding));
+  }
+  if (spec.encoding == Encoding::progressive) {
+    if (spec.profile == nullptr) {
+      return SLUICE_ERR(Errc::invalid_argument,
+                        "encode_page: progressive without a profile: nothing says how far from "
+                        "exact the page would be; give one, or encode direct");
+    }
+    SLUICE_CHECK(check_profile_geometry(*spec.profile, spec.geometry));
   }
   SLUICE_TRY(uint64_t bound, encode_bound(spec.geometry));
   if (tensors.size() != spec.geometry.bytes()) {
@@ -174,6 +177,10 @@ PageHeader header_of(const PageSpec& spec, ByteSpan tensors) {
   header.geometry = spec.geometry;
   header.layers_per_section = layers_per_section(spec.geometry);
   header.rows = {Row{}};
+  if (spec.encoding == Encoding::progressive) {
+    header.profile_digest = spec.profile->digest;
+    header.rows = {spec.profile->row};
+  }
   for (size_t plane = 0; plane < spec.geometry.planes.size(); ++plane) {
     header.stored.push_back(spec.encoding == Encoding::direct
                                 ? stored_dtype(spec.geometry, plane, tensors)
@@ -181,6 +188,34 @@ PageHeader header_of(const PageSpec& spec, ByteSpan tensors) {
   }
   header.sections.resize(header.layer_groups() * spec.geometry.planes.size());
   return header;
+}
+
+// Sets `progressive` for a page that needs a profile, and has the right one.
+Status match_profile(const PageHeader& header,
+                     const Profile* profile,
+                     Workspace& workspace,
+                     MaybeProgressive& progressive) {
+  if (header.encoding != Encoding::progressive) {
+    return {};
+  }
+  if (profile == nullptr || profile->digest != header.profile_digest) {
+    return SLUICE_ERR(Errc::identity_mismatch,
+                      "page {}: coded with profile {}, given {}; give the profile that the page "
+                      "names",
+                      to_hex(header.page_key),
+                      to_hex(header.profile_digest),
+                      profile == nullptr ? "none" : to_hex(profile->digest));
+  }
+  SLUICE_CHECK(check_profile_geometry(*profile, header.geometry));
+  if (header.rows[0] != profile->row) {
+    return SLUICE_ERR(Errc::bad_value,
+                      "page {}: says KL {} micro-nats, its profile measured {}; treat it as a miss",
+                      to_hex(header.page_key),
+                      header.rows[0].kl,
+                      profile->row.kl);
+  }
+  progressive.emplace(header, *profile, workspace);
+  return {};
 }
 
 }  // namespace
@@ -210,12 +245,14 @@ Result<size_t> encode_page(const PageSpec& spec,
                            Workspace& workspace) {
   SLUICE_CHECK(check_encode_arguments(spec, tensors, out));
   PageHeader header = header_of(spec, tensors);
+  MaybeProgressive progressive;
+  SLUICE_CHECK(match_profile(header, spec.profile, workspace, progressive));
   size_t at = header.header_bytes();
   for (uint32_t group = 0; group < header.layer_groups(); ++group) {
     for (size_t plane = 0; plane < spec.geometry.planes.size(); ++plane) {
       SectionSlice slice = slice_of(header, group, plane);
       Section& section = header.sections[slice.index];
-      section = encode_section(header, slice, tensors, out.subspan(at), workspace);
+      section = encode_section(header, progressive, slice, tensors, out.subspan(at), workspace);
       at += section.bytes;
     }
   }
@@ -229,8 +266,10 @@ Status decode_sections(const PageHeader& header,
                        ByteSpan bytes,
                        MutByteSpan out,
                        Workspace& workspace,
-                       const Profile*) {
+                       const Profile* profile) {
   SLUICE_CHECK(verify_sections(header, range, bytes));
+  MaybeProgressive progressive;
+  SLUICE_CHECK(match_profile(header, profile, workspace, progressive));
   uint64_t needed = header.geometry.layer_bytes() * range.layers;
   if (out.size() < needed) {
     return SLUICE_ERR(Errc::output_too_small,
@@ -248,6 +287,7 @@ Status decode_sections(const PageHeader& header,
       SectionSlice slice = slice_of(header, group, plane);
       uint32_t section_bytes = header.sections[slice.index].bytes;
       SLUICE_CHECK(decode_section(header,
+                                  progressive,
                                   slice,
                                   range.first_layer,
                                   bytes.subspan(at, section_bytes),

@@ -24,6 +24,11 @@ struct Workspace {
   std::vector<uint16_t> words;    // an encoder's words, before their place is known
   std::vector<uint16_t> centres;  // an encoder's measurements of a layer's channels
   Bytes bytes;                    // an encoder's raw bits; the section that is being decoded
+  // Of `progressive` pages only.
+  std::vector<int16_t> coefficients;  // a section's, [layer][channel][token]
+  std::vector<uint64_t> energies;     // an encoder's, of a layer's tokens
+  std::vector<uint32_t> wide;         // a layer's values in 32 bits, [channel][token]
+  std::vector<int32_t> turns;         // cos and sin of the page's positions
 };
 
 // What a caller says of a page that it wants encoded.
@@ -48,7 +53,7 @@ Result<uint64_t> encode_bound(const PageGeometry& geometry);
 // roles k, v and latent, and everything else as it is.
 // Shape: `tensors` is geometry.bytes() long. The same input gives the same bytes on every machine.
 // Errors: bad_value, too_large (geometry), invalid_argument (length of tensors; progressive without
-// a profile, or a profile for another encoding), layout_mismatch (profile of another shape),
+// a profile), layout_mismatch (profile of another shape),
 // unsupported (encoding), output_too_small (out shorter than encode_bound).
 Result<size_t> encode_page(const PageSpec& spec,
                            ByteSpan tensors,

@@ -11,6 +11,7 @@
 
 #include "codec/codec.h"
 #include "codec/direct_rom.h"
+#include "codec/lanes.h"
 
 namespace sluice::codec {
 
@@ -31,8 +32,6 @@ struct DirectShape {
 
   size_t states_at() const { return references_bytes() + channel_count(); }
 
-  size_t words_at() const { return states_at() + kDirectStatesBytes; }
-
   // Bytes that a channel with this tag has among the raw bits.
   size_t raw_bytes(uint8_t tag) const;
 };
@@ -46,12 +45,6 @@ struct DirectModel {
 
 // Requires: tag < kDirectCodedTags.
 DirectModel direct_model(uint8_t tag, uint16_t reference);
-
-// Where an error text places a section.
-struct SectionPlace {
-  size_t index = 0;
-  uint64_t offset = 0;  // from the page's first byte
-};
 
 // Encodes the section into `out`; returns its bytes, or 0 if it does not fit there: then it is not
 // smaller than what it would replace. Requires: values.size() == shape.values().

@@ -23,24 +23,6 @@ struct Occurrence {
   uint32_t count;
 };
 
-struct SymbolRange {
-  uint32_t frequency;
-  uint32_t below;
-};
-
-// 128 x log2(4096 / frequency), rounded; integer steps, so that every encoder chooses alike.
-uint32_t cost_of(uint32_t frequency) {
-  uint32_t whole = static_cast<uint32_t>(std::bit_width(frequency)) - 1;
-  uint64_t mantissa = uint64_t{frequency} << (31 - whole);  // [1, 2) in 1/2^31
-  uint32_t log2 = whole;
-  for (int bit = 0; bit < 8; ++bit) {
-    mantissa = (mantissa * mantissa) >> 31;
-    log2 = 2 * log2 + static_cast<uint32_t>(mantissa >> 32);
-    mantissa >>= mantissa >> 32;
-  }
-  return (2 * kBit * kDirectProbabilityBits - log2 + 1) / 2;
-}
-
 // Derived from the ROM once: code ranges, and what each symbol costs under each shape.
 struct EncodeTables {
   std::array<std::array<SymbolRange, kDirectSymbols>, kDirectTables> ranges;
@@ -260,60 +242,26 @@ void pack_raw_bits(const DirectShape& shape,
   }
 }
 
-// The 32 coder states, run from the section's end to its front. Words grow downwards.
-class LaneEncoder {
- public:
-  // The states begin with 16 raw bits each, so that they cost nothing.
-  LaneEncoder(const uint8_t* seed, uint16_t* words_end) : words_(words_end) {
-    for (size_t lane = 0; lane < kDirectLanes; ++lane) {
-      states_[lane] = kDirectStateLow | load_le<uint16_t>(seed + 2 * lane);
+// Encodes one step: 32 tokens of one channel.
+void encode_step(LaneEncoder& lanes,
+                 const DirectModel& model,
+                 const uint16_t* values,
+                 uint32_t low_bits) {
+  LaneCodes symbols;
+  for (size_t lane = 0; lane < kLanes; ++lane) {
+    int cell = ((values[lane] & 0x7fff) >> low_bits) - model.first_cell;
+    bool escapes = cell < 0 || cell >= kDirectCells;
+    uint32_t sign = (values[lane] >> 15) ^ model.flip;
+    symbols[lane] = static_cast<uint8_t>(escapes ? kDirectEscape
+                                                 : static_cast<int>(sign) * kDirectCells + cell);
+  }
+  for (size_t lane = kLanes; lane-- > 0;) {
+    if (symbols[lane] == kDirectEscape) {
+      lanes.encode_bits(lane, values[lane] >> low_bits, 16 - low_bits);
     }
   }
-
-  // Encodes one step: 32 tokens of one channel.
-  void encode_step(const DirectModel& model, const uint16_t* values, uint32_t low_bits) {
-    const auto& ranges = encode_tables().ranges[model.table];
-    std::array<uint8_t, kDirectLanes> symbols;
-    for (size_t lane = 0; lane < kDirectLanes; ++lane) {
-      int cell = ((values[lane] & 0x7fff) >> low_bits) - model.first_cell;
-      bool escapes = cell < 0 || cell >= kDirectCells;
-      uint32_t sign = (values[lane] >> 15) ^ model.flip;
-      symbols[lane] = static_cast<uint8_t>(escapes ? kDirectEscape
-                                                   : static_cast<int>(sign) * kDirectCells + cell);
-    }
-    uint32_t escape_bits = 16 - low_bits;
-    for (size_t lane = kDirectLanes; lane-- > 0;) {
-      if (symbols[lane] == kDirectEscape) {
-        put(states_[lane], 1u << (32 - escape_bits));
-        states_[lane] = states_[lane] << escape_bits | values[lane] >> low_bits;
-      }
-    }
-    for (size_t lane = kDirectLanes; lane-- > 0;) {
-      const SymbolRange& range = ranges[symbols[lane]];
-      uint32_t& state = states_[lane];
-      put(state, range.frequency << (32 - kDirectProbabilityBits));
-      state = (state / range.frequency << kDirectProbabilityBits) + state % range.frequency +
-              range.below;
-    }
-  }
-
-  const std::array<uint32_t, kDirectLanes>& states() const { return states_; }
-
-  const uint16_t* words() const { return words_; }
-
- private:
-  // Moves a word out of a state that would leave [2^16, 2^32). Without a branch, as in the decoder:
-  // the word is written each time, and counts only if it is moved.
-  void put(uint32_t& state, uint32_t limit) {
-    uint32_t moves = state >= limit;
-    words_[-1] = static_cast<uint16_t>(state);
-    words_ -= moves;
-    state >>= 16 * moves;
-  }
-
-  std::array<uint32_t, kDirectLanes> states_;
-  uint16_t* words_;
-};
+  lanes.encode_symbols(encode_tables().ranges[model.table].data(), symbols);
+}
 
 }  // namespace
 
@@ -321,7 +269,7 @@ size_t encode_direct(const DirectShape& shape,
                      std::span<const uint16_t> values,
                      MutByteSpan out,
                      Workspace& workspace) {
-  if (out.size() < shape.words_at()) {
+  if (out.size() < shape.states_at()) {
     return 0;
   }
   MutByteSpan references = out.first(shape.references_bytes());
@@ -340,40 +288,24 @@ size_t encode_direct(const DirectShape& shape,
     }
   }
 
-  // The last 64 raw bytes, or all there are and zeros, travel in the states.
-  size_t seed_bytes = std::min(raw_bytes, kDirectSeedBytes);
-  workspace.bytes.assign(raw_bytes + kDirectSeedBytes, 0);
+  // Zeros behind the raw bits, for states that none of them seeds.
+  workspace.bytes.assign(raw_bytes + kSeedBytes, 0);
   pack_raw_bits(shape, values, tags, workspace.bytes.data());
 
-  // A symbol and its escape emit one word each, at most; one more is written and does not count.
-  workspace.words.resize(2 * values.size() + 1);
-  uint16_t* words_end = workspace.words.data() + workspace.words.size();
-  LaneEncoder lanes(workspace.bytes.data() + raw_bytes - seed_bytes, words_end);
+  // A symbol and its escape emit one word each, at most.
+  LaneEncoder lanes(ByteSpan(workspace.bytes).first(raw_bytes), 2 * values.size(), workspace.words);
   for (size_t c = tags.size(); c-- > 0;) {
     if (tags[c] < kDirectCodedTags) {
       auto reference = load_le<uint16_t>(references.data() + 2 * (c / shape.channels));
       DirectModel model = direct_model(tags[c], reference);
-      for (size_t token = shape.n_tokens; token > 0; token -= kDirectLanes) {
-        lanes.encode_step(
-            model, values.data() + c * shape.n_tokens + token - kDirectLanes, shape.low_bits());
+      for (size_t token = shape.n_tokens; token > 0; token -= kLanes) {
+        const uint16_t* step = values.data() + c * shape.n_tokens + token - kLanes;
+        encode_step(lanes, model, step, shape.low_bits());
       }
     }
   }
-
-  auto words_bytes = 2 * static_cast<size_t>(words_end - lanes.words());
-  size_t total = shape.words_at() + words_bytes + raw_bytes - seed_bytes;
-  if (total > out.size()) {
-    return 0;
-  }
-  uint8_t* at = out.data() + shape.states_at();
-  for (uint32_t state : lanes.states()) {
-    store_le(at, state);
-    at += sizeof state;
-  }
-  // Words are little-endian on every host that base/bytes.h accepts.
-  std::memcpy(at, lanes.words(), words_bytes);
-  std::memcpy(at + words_bytes, workspace.bytes.data(), raw_bytes - seed_bytes);
-  return total;
+  size_t coded_bytes = lanes.write(out.subspan(shape.states_at()));
+  return coded_bytes == 0 ? 0 : shape.states_at() + coded_bytes;
 }
 
 }  // namespace sluice::codec

@@ -25,12 +25,6 @@ inline constexpr int kDirectCodedTags = kDirectCentres * kDirectShapes;
 inline constexpr uint8_t kDirectTagConstant = 254;
 inline constexpr uint8_t kDirectTagRaw = 255;
 
-inline constexpr int kDirectProbabilityBits = 12;
-inline constexpr uint32_t kDirectLanes = 32;
-inline constexpr size_t kDirectStatesBytes = 4 * kDirectLanes;
-inline constexpr size_t kDirectSeedBytes = 2 * kDirectLanes;
-inline constexpr uint32_t kDirectStateLow = 1u << 16;  // states stay in [2^16, 2^32)
-
 using DirectFrequencies = std::array<std::array<uint16_t, kDirectSymbols>, kDirectTables>;
 extern const DirectFrequencies kDirectFrequencies;
 

@@ -103,4 +103,29 @@ void scatter_layer(const LayerShape& shape, std::span<const uint16_t> values, Mu
   }
 }
 
+void gather_as_f32(const LayerShape& shape, ByteSpan layer, std::span<uint32_t> f32_bits) {
+  const uint8_t* from = layer.data();
+  uint32_t* to = f32_bits.data();
+  if (shape.dtype == DType::f32) {
+    transpose(shape,
+              [=](size_t ours, size_t theirs) { to[ours] = load_le<uint32_t>(from + 4 * theirs); });
+  } else {
+    transpose(shape, [&](size_t ours, size_t theirs) {
+      to[ours] = widen(shape.dtype, load_le<uint16_t>(from + 2 * theirs));
+    });
+  }
+}
+
+void scatter_bits(const LayerShape& shape, std::span<const uint32_t> bits, MutByteSpan layer) {
+  const uint32_t* from = bits.data();
+  uint8_t* to = layer.data();
+  if (shape.dtype == DType::f32) {
+    transpose(shape, [=](size_t ours, size_t theirs) { store_le(to + 4 * theirs, from[ours]); });
+  } else {
+    transpose(shape, [=](size_t ours, size_t theirs) {
+      store_le(to + 2 * theirs, static_cast<uint16_t>(from[ours]));
+    });
+  }
+}
+
 }  // namespace sluice::codec

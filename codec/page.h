@@ -20,7 +20,7 @@ namespace sluice::codec {
 enum class Encoding : uint8_t {
   raw = 1,          // the elements as they are, any dtype
   direct = 2,       // lossless without a profile: f16, bf16, and f32 that is exactly one of these
-  progressive = 3,  // reserved: refused as unsupported
+  progressive = 3,  // lossy, with a profile that says how far
   archive = 4,      // reserved: refused as unsupported
 };
 

@@ -13,28 +13,36 @@ bool is_narrowed(DType dtype, DType stored) {
 }
 
 Status check_encoding(const PageHeader& header) {
-  switch (header.encoding) {
-    case Encoding::raw:
-    case Encoding::direct:
-      break;
-    case Encoding::progressive:
-    case Encoding::archive:
-      return SLUICE_ERR(Errc::unsupported,
-                        "page header: encoding {} is reserved, this version reads raw and direct",
-                        encoding_name(header.encoding));
-    default:
-      return SLUICE_ERR(
-          Errc::bad_value, "page header: encoding {} is none of 1..4", int(header.encoding));
+  bool lossy = header.encoding == Encoding::progressive;
+  if (header.encoding == Encoding::archive) {
+    return SLUICE_ERR(Errc::unsupported,
+                      "page header: encoding archive is reserved, this version reads raw, direct "
+                      "and progressive");
   }
-  // Both are lossless and have no profile, so their one row says so.
-  if (header.rows != std::vector<Row>{Row{}}) {
-    return SLUICE_ERR(Errc::bad_value,
-                      "page header: encoding {} has one row, level exact, kl 0",
-                      encoding_name(header.encoding));
+  if (!lossy && header.encoding != Encoding::raw && header.encoding != Encoding::direct) {
+    return SLUICE_ERR(
+        Errc::bad_value, "page header: encoding {} is none of 1..4", int(header.encoding));
   }
-  if (header.profile_digest != Hash32{}) {
+  if (header.rows.size() != 1) {
+    return SLUICE_ERR(Errc::bad_value, "page header: {} rows, expected 1", header.rows.size());
+  }
+  if ((header.profile_digest != Hash32{}) != lossy) {
     return SLUICE_ERR(Errc::bad_value,
-                      "page header: encoding {} has no profile, its digest must be zero",
+                      "page header: encoding {} with profile digest {}: progressive has one, "
+                      "others have zeros",
+                      encoding_name(header.encoding),
+                      to_hex(header.profile_digest));
+  }
+  if (lossy) {
+    return check_lossy_row(header.rows[0], "page header");
+  }
+  if (header.rows[0] != Row{}) {
+    return SLUICE_ERR(Errc::bad_value,
+                      "page header: row of level {} ({}), kl {} under encoding {}, which is exact: "
+                      "expected level 0, kl 0",
+                      level_name(header.rows[0].level),
+                      int(header.rows[0].level),
+                      header.rows[0].kl,
                       encoding_name(header.encoding));
   }
   return {};
@@ -118,9 +126,10 @@ bool is_tensor_role(PlaneRole role) {
 }
 
 bool is_codable(const PageHeader& header, size_t plane) {
-  return header.encoding == Encoding::direct &&
-         is_tensor_role(header.geometry.planes[plane].role) &&
-         (header.stored[plane] == DType::f16 || header.stored[plane] == DType::bf16);
+  DType stored = header.stored[plane];
+  bool wide = header.encoding == Encoding::progressive && stored == DType::f32;
+  return header.encoding != Encoding::raw && is_tensor_role(header.geometry.planes[plane].role) &&
+         (wide || stored == DType::f16 || stored == DType::bf16);
 }
 
 uint32_t layers_in_group(const PageHeader& header, uint32_t group) {
@@ -140,6 +149,18 @@ Status check_page_geometry(const PageGeometry& geometry) {
                       "page header: {} tokens a page, expected a multiple of {}",
                       geometry.n_tokens,
                       kPageTokensStep);
+  }
+  return {};
+}
+
+Status check_lossy_row(const Row& row, std::string_view what) {
+  if (row.level != Level::q1 || row.kl == 0) {
+    return SLUICE_ERR(Errc::bad_value,
+                      "{}: row of level {} ({}), kl {}: expected level q1 (1), kl at least 1",
+                      what,
+                      level_name(row.level),
+                      int(row.level),
+                      row.kl);
   }
   return {};
 }

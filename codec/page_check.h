@@ -2,11 +2,13 @@
 // Private to codec/; used when a header is read and when one is written.
 #pragma once
 
+#include <string_view>
+
 #include "codec/page.h"
 
 namespace sluice::codec {
 
-// Roles that `direct` codes; others travel raw.
+// Roles that `direct` and `progressive` code; others travel raw.
 bool is_tensor_role(PlaneRole role);
 
 // True if sections of this plane may be coded. Requires: plane is in range.
@@ -17,6 +19,9 @@ uint32_t layers_in_group(const PageHeader& header, uint32_t group);
 
 // Errors: bad_value, too_large.
 Status check_page_geometry(const PageGeometry& geometry);
+
+// The row of a `progressive` page and of its profile. `what` begins the text. Errors: bad_value.
+Status check_lossy_row(const Row& row, std::string_view what);
 
 // Errors: bad_value, too_large, reserved_set, unsupported.
 Status check_page_header(const PageHeader& header);

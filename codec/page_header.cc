@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "codec/field_access.h"
 #include "codec/page.h"
 #include "codec/page_check.h"
 #include "codec/page_layout.h"
@@ -8,40 +9,19 @@
 namespace sluice::codec {
 namespace {
 
-template <class T>
-T load(ByteSpan entry, const Field& field) {
-  return load_le<T>(entry.data() + field.at);
-}
-
-template <class T>
-void store(MutByteSpan entry, const Field& field, T value) {
-  store_le<T>(entry.data() + field.at, value);
-}
-
-Status expect_zero(ByteSpan entry, const Field& field, uint64_t entry_offset) {
-  for (uint32_t i = 0; i < field.bytes; ++i) {
-    if (entry[field.at + i] != 0) {
-      return SLUICE_ERR(Errc::reserved_set,
-                        "page header offset {}: reserved byte is {:#x}, expected 0; written by a "
-                        "newer version?",
-                        entry_offset + field.at + i,
-                        entry[field.at + i]);
-    }
-  }
-  return {};
-}
+constexpr std::string_view kWhat = "page header";
 
 Status parse_planes(ByteSpan entries, uint64_t offset, PageHeader& header) {
   for (; !entries.empty(); entries = entries.subspan(kPlaneEntryBytes)) {
     Plane plane;
-    SLUICE_TRY(plane.role, role_from_wire(load<uint8_t>(entries, layout::kPlaneRole)));
-    SLUICE_TRY(plane.dtype, dtype_from_wire(load<uint8_t>(entries, layout::kPlaneDtype)));
-    SLUICE_TRY(DType stored, dtype_from_wire(load<uint8_t>(entries, layout::kPlaneStored)));
-    plane.heads = load<uint16_t>(entries, layout::kPlaneHeads);
-    plane.dim = load<uint32_t>(entries, layout::kPlaneDim);
-    plane.rotated_dims = load<uint32_t>(entries, layout::kPlaneRotated);
-    SLUICE_CHECK(expect_zero(entries, layout::kPlaneReserved0, offset));
-    SLUICE_CHECK(expect_zero(entries, layout::kPlaneReserved1, offset));
+    SLUICE_TRY(plane.role, role_from_wire(load_field<uint8_t>(entries, layout::kPlaneRole)));
+    SLUICE_TRY(plane.dtype, dtype_from_wire(load_field<uint8_t>(entries, layout::kPlaneDtype)));
+    SLUICE_TRY(DType stored, dtype_from_wire(load_field<uint8_t>(entries, layout::kPlaneStored)));
+    plane.heads = load_field<uint16_t>(entries, layout::kPlaneHeads);
+    plane.dim = load_field<uint32_t>(entries, layout::kPlaneDim);
+    plane.rotated_dims = load_field<uint32_t>(entries, layout::kPlaneRotated);
+    SLUICE_CHECK(expect_zero(entries, layout::kPlaneReserved0, kWhat, offset));
+    SLUICE_CHECK(expect_zero(entries, layout::kPlaneReserved1, kWhat, offset));
     header.geometry.planes.push_back(plane);
     header.stored.push_back(stored);
     offset += kPlaneEntryBytes;
@@ -51,9 +31,10 @@ Status parse_planes(ByteSpan entries, uint64_t offset, PageHeader& header) {
 
 Status parse_rows(ByteSpan entries, uint64_t offset, PageHeader& header) {
   for (; !entries.empty(); entries = entries.subspan(kRowEntryBytes)) {
-    SLUICE_CHECK(expect_zero(entries, layout::kRowReserved, offset));
-    header.rows.push_back({.level = static_cast<Level>(load<uint8_t>(entries, layout::kRowLevel)),
-                           .kl = load<uint32_t>(entries, layout::kRowKl)});
+    SLUICE_CHECK(expect_zero(entries, layout::kRowReserved, kWhat, offset));
+    header.rows.push_back(
+        {.level = static_cast<Level>(load_field<uint8_t>(entries, layout::kRowLevel)),
+         .kl = load_field<uint32_t>(entries, layout::kRowKl)});
     offset += kRowEntryBytes;
   }
   return {};
@@ -62,9 +43,9 @@ Status parse_rows(ByteSpan entries, uint64_t offset, PageHeader& header) {
 void parse_sections(ByteSpan entries, PageHeader& header) {
   header.sections.reserve(entries.size() / kSectionEntryBytes);
   for (; !entries.empty(); entries = entries.subspan(kSectionEntryBytes)) {
-    header.sections.push_back({.bytes = load<uint32_t>(entries, layout::kSectionBytes),
-                               .flags = load<uint32_t>(entries, layout::kSectionFlags),
-                               .xxh3 = load<uint64_t>(entries, layout::kSectionXxh3)});
+    header.sections.push_back({.bytes = load_field<uint32_t>(entries, layout::kSectionBytes),
+                               .flags = load_field<uint32_t>(entries, layout::kSectionFlags),
+                               .xxh3 = load_field<uint64_t>(entries, layout::kSectionXxh3)});
   }
 }
 
@@ -76,7 +57,7 @@ Result<ByteSpan> checked_header_bytes(ByteSpan page) {
         Errc::truncated, "page header: {} bytes, ends after {}", header_bytes, page.size());
   }
   ByteSpan bytes = page.first(header_bytes);
-  uint64_t stored = load<uint64_t>(bytes, layout::kHeaderXxh3);
+  uint64_t stored = load_field<uint64_t>(bytes, layout::kHeaderXxh3);
   uint64_t computed = xxh3_64(bytes.subspan(layout::kChecksummedFrom));
   if (stored != computed) {
     return SLUICE_ERR(
@@ -88,23 +69,23 @@ Result<ByteSpan> checked_header_bytes(ByteSpan page) {
 void store_entries(const PageHeader& header, MutByteSpan out) {
   for (size_t i = 0; i < header.geometry.planes.size(); ++i) {
     const Plane& plane = header.geometry.planes[i];
-    store(out, layout::kPlaneRole, static_cast<uint8_t>(plane.role));
-    store(out, layout::kPlaneDtype, static_cast<uint8_t>(plane.dtype));
-    store(out, layout::kPlaneStored, static_cast<uint8_t>(header.stored[i]));
-    store(out, layout::kPlaneHeads, static_cast<uint16_t>(plane.heads));
-    store(out, layout::kPlaneDim, plane.dim);
-    store(out, layout::kPlaneRotated, plane.rotated_dims);
+    store_field(out, layout::kPlaneRole, static_cast<uint8_t>(plane.role));
+    store_field(out, layout::kPlaneDtype, static_cast<uint8_t>(plane.dtype));
+    store_field(out, layout::kPlaneStored, static_cast<uint8_t>(header.stored[i]));
+    store_field(out, layout::kPlaneHeads, static_cast<uint16_t>(plane.heads));
+    store_field(out, layout::kPlaneDim, plane.dim);
+    store_field(out, layout::kPlaneRotated, plane.rotated_dims);
     out = out.subspan(kPlaneEntryBytes);
   }
   for (const Row& row : header.rows) {
-    store(out, layout::kRowLevel, static_cast<uint8_t>(row.level));
-    store(out, layout::kRowKl, row.kl);
+    store_field(out, layout::kRowLevel, static_cast<uint8_t>(row.level));
+    store_field(out, layout::kRowKl, row.kl);
     out = out.subspan(kRowEntryBytes);
   }
   for (const Section& section : header.sections) {
-    store(out, layout::kSectionBytes, section.bytes);
-    store(out, layout::kSectionFlags, section.flags);
-    store(out, layout::kSectionXxh3, section.xxh3);
+    store_field(out, layout::kSectionBytes, section.bytes);
+    store_field(out, layout::kSectionFlags, section.flags);
+    store_field(out, layout::kSectionXxh3, section.xxh3);
     out = out.subspan(kSectionEntryBytes);
   }
 }
@@ -118,21 +99,21 @@ Result<uint32_t> peek_header_bytes(ByteSpan page) {
                       page.size(),
                       kPageFixedBytes);
   }
-  uint32_t magic = load<uint32_t>(page, layout::kMagic);
+  uint32_t magic = load_field<uint32_t>(page, layout::kMagic);
   if (magic != layout::kMagicValue) {
     return SLUICE_ERR(Errc::bad_magic,
                       "page header: magic {:#010x}, expected {:#010x}",
                       magic,
                       layout::kMagicValue);
   }
-  uint32_t version = load<uint32_t>(page, layout::kVersion);
+  uint32_t version = load_field<uint32_t>(page, layout::kVersion);
   if (version != layout::kVersionValue) {
     return SLUICE_ERR(Errc::bad_version,
                       "page header: version {}, this version reads {}",
                       version,
                       layout::kVersionValue);
   }
-  uint32_t header_bytes = load<uint32_t>(page, layout::kHeaderBytes);
+  uint32_t header_bytes = load_field<uint32_t>(page, layout::kHeaderBytes);
   if (header_bytes > kPageHeaderBytesMax) {
     return SLUICE_ERR(
         Errc::too_large, "page header: {} bytes, at most {}", header_bytes, kPageHeaderBytesMax);
@@ -148,27 +129,27 @@ Result<uint32_t> peek_header_bytes(ByteSpan page) {
 
 Result<PageHeader> parse_page_header(ByteSpan page) {
   SLUICE_TRY(ByteSpan bytes, checked_header_bytes(page));
-  SLUICE_CHECK(expect_zero(bytes, layout::kReserved0, 0));
-  SLUICE_CHECK(expect_zero(bytes, layout::kReserved1, 0));
+  SLUICE_CHECK(expect_zero(bytes, layout::kReserved0, kWhat, 0));
+  SLUICE_CHECK(expect_zero(bytes, layout::kReserved1, kWhat, 0));
   PageHeader header;
   std::copy_n(bytes.data() + layout::kPageKey.at, header.page_key.size(), header.page_key.data());
   std::copy_n(bytes.data() + layout::kProfileDigest.at,
               header.profile_digest.size(),
               header.profile_digest.data());
-  header.encoding = static_cast<Encoding>(load<uint8_t>(bytes, layout::kEncoding));
-  header.provenance_kl = load<uint32_t>(bytes, layout::kProvenanceKl);
-  header.first_position = load<uint64_t>(bytes, layout::kFirstPosition);
-  header.geometry.layers = load<uint32_t>(bytes, layout::kLayers);
-  header.geometry.n_tokens = load<uint32_t>(bytes, layout::kTokens);
-  header.layers_per_section = load<uint32_t>(bytes, layout::kLayersPerSection);
+  header.encoding = static_cast<Encoding>(load_field<uint8_t>(bytes, layout::kEncoding));
+  header.provenance_kl = load_field<uint32_t>(bytes, layout::kProvenanceKl);
+  header.first_position = load_field<uint64_t>(bytes, layout::kFirstPosition);
+  header.geometry.layers = load_field<uint32_t>(bytes, layout::kLayers);
+  header.geometry.n_tokens = load_field<uint32_t>(bytes, layout::kTokens);
+  header.layers_per_section = load_field<uint32_t>(bytes, layout::kLayersPerSection);
 
-  size_t planes = load<uint8_t>(bytes, layout::kPlanes);
+  size_t planes = load_field<uint8_t>(bytes, layout::kPlanes);
   if (planes == 0 || planes > kPlanesMax) {
     return SLUICE_ERR(
         Errc::bad_value, "page header: {} planes, expected 1..{}", planes, kPlanesMax);
   }
   size_t planes_bytes = kPlaneEntryBytes * planes;
-  size_t rows_bytes = kRowEntryBytes * load<uint8_t>(bytes, layout::kRows);
+  size_t rows_bytes = kRowEntryBytes * load_field<uint8_t>(bytes, layout::kRows);
   size_t sections_at = kPageFixedBytes + planes_bytes + rows_bytes;
   if (sections_at > bytes.size() || (bytes.size() - sections_at) % kSectionEntryBytes != 0) {
     return SLUICE_ERR(Errc::bad_value,
@@ -187,23 +168,23 @@ Result<PageHeader> parse_page_header(ByteSpan page) {
 Result<Bytes> serialise_page_header(const PageHeader& header) {
   SLUICE_CHECK(check_page_header(header));
   Bytes out(header.header_bytes());
-  store(out, layout::kMagic, layout::kMagicValue);
-  store(out, layout::kVersion, layout::kVersionValue);
-  store(out, layout::kHeaderBytes, static_cast<uint32_t>(out.size()));
-  store(out, layout::kEncoding, static_cast<uint8_t>(header.encoding));
-  store(out, layout::kPlanes, static_cast<uint8_t>(header.geometry.planes.size()));
-  store(out, layout::kRows, static_cast<uint8_t>(header.rows.size()));
+  store_field(out, layout::kMagic, layout::kMagicValue);
+  store_field(out, layout::kVersion, layout::kVersionValue);
+  store_field(out, layout::kHeaderBytes, static_cast<uint32_t>(out.size()));
+  store_field(out, layout::kEncoding, static_cast<uint8_t>(header.encoding));
+  store_field(out, layout::kPlanes, static_cast<uint8_t>(header.geometry.planes.size()));
+  store_field(out, layout::kRows, static_cast<uint8_t>(header.rows.size()));
   std::copy(header.page_key.begin(), header.page_key.end(), out.begin() + layout::kPageKey.at);
   std::copy(header.profile_digest.begin(),
             header.profile_digest.end(),
             out.begin() + layout::kProfileDigest.at);
-  store(out, layout::kProvenanceKl, header.provenance_kl);
-  store(out, layout::kLayers, header.geometry.layers);
-  store(out, layout::kLayersPerSection, header.layers_per_section);
-  store(out, layout::kTokens, header.geometry.n_tokens);
-  store(out, layout::kFirstPosition, header.first_position);
+  store_field(out, layout::kProvenanceKl, header.provenance_kl);
+  store_field(out, layout::kLayers, header.geometry.layers);
+  store_field(out, layout::kLayersPerSection, header.layers_per_section);
+  store_field(out, layout::kTokens, header.geometry.n_tokens);
+  store_field(out, layout::kFirstPosition, header.first_position);
   store_entries(header, MutByteSpan(out).subspan(kPageFixedBytes));
-  store(out, layout::kHeaderXxh3, xxh3_64(ByteSpan(out).subspan(layout::kChecksummedFrom)));
+  store_field(out, layout::kHeaderXxh3, xxh3_64(ByteSpan(out).subspan(layout::kChecksummedFrom)));
   return out;
 }
 

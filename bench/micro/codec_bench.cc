@@ -1,9 +1,10 @@
 // Speed of the page codec on one core, memcpy and zstd -1 on the same tensors first.
 //
-//   codec_bench [--kv=FILE ...] [--benchmark_...]
+//   codec_bench [--profile=FILE] [--kv=FILE ...] [--benchmark_...]
 //
-// Without --kv: made-up pages of 64 tokens, 30 layers, 3 heads of 64, f16 and bf16. With it: files
-// of bench/quality/capture_kv.py (FILE without .bin; its sidecar FILE.json says the shape).
+// Without --kv: made-up pages of 64 tokens, 30 layers, 3 heads of 64, f16 and bf16, and f16 pages
+// with a profile. With it: files of bench/quality/capture_kv.py (FILE without .bin; its sidecar
+// FILE.json says the shape); those behind --profile, of its shape, are coded with it too.
 // bytes_per_second counts source bytes, bits_per_element all bytes of a page.
 #include <benchmark/benchmark.h>
 #include <zstd.h>
@@ -11,6 +12,7 @@
 #include <cstring>
 #include <fstream>
 #include <iterator>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,6 +22,7 @@
 #include "codec/codec.h"
 #include "src/base/checksum.h"
 #include "tests/codec/sample_kv.h"
+#include "tests/codec/sample_profile.h"
 
 namespace sluice::codec {
 namespace {
@@ -27,7 +30,8 @@ namespace {
 struct Input {
   std::string name;
   PageGeometry geometry;
-  std::vector<Bytes> pages;  // tensors
+  std::vector<Bytes> pages;                // tensors
+  std::shared_ptr<const Profile> profile;  // for the progressive encoding, or none
 };
 
 Input made_up(DType dtype) {
@@ -39,7 +43,17 @@ Input made_up(DType dtype) {
   return input;
 }
 
-Input captured(const std::string& path) {
+Input made_up_with_profile() {
+  Input input{.name = "profiled_f16", .geometry = kv_geometry(DType::f16, 30, 64, 3, 64)};
+  Profile profile = parsed(sample_profile(input.geometry, RopePairing::neox, 1), RopePairing::neox);
+  for (uint64_t seed = 0; seed < 8; ++seed) {
+    input.pages.push_back(tensors_of(profile, input.geometry, 64, seed));
+  }
+  input.profile = std::make_shared<Profile>(std::move(profile));
+  return input;
+}
+
+Input captured(const std::string& path, std::shared_ptr<const Profile> profile) {
   std::ifstream sidecar(path + ".json");
   nlohmann::json shape = nlohmann::json::parse(sidecar);
   DType dtype = shape.at("dtype") == "bf16" ? DType::bf16 : DType::f16;
@@ -48,7 +62,8 @@ Input captured(const std::string& path) {
                                       static_cast<uint32_t>(shape.at("layers").size()),
                                       shape.at("page_tokens").get<uint32_t>(),
                                       shape.at("heads").get<uint32_t>(),
-                                      shape.at("dim").get<uint32_t>())};
+                                      shape.at("dim").get<uint32_t>()),
+              .profile = std::move(profile)};
   std::ifstream file(path + ".bin", std::ios::binary);
   Bytes page(input.geometry.bytes());
   while (
@@ -75,10 +90,17 @@ void report_size(benchmark::State& state, const Input& input, size_t bytes) {
   state.counters["bits_per_element"] = 8.0 * static_cast<double>(bytes) / elements;
 }
 
+PageSpec spec_of(const Input& input, Encoding encoding, size_t page) {
+  return {.encoding = encoding,
+          .first_position = (1 + page) * input.geometry.n_tokens,
+          .geometry = input.geometry,
+          .profile = input.profile.get()};
+}
+
 std::vector<Bytes> encode_all(const Input& input, Encoding encoding) {
   std::vector<Bytes> pages;
   for (const Bytes& tensors : input.pages) {
-    pages.push_back(encoded({.encoding = encoding, .geometry = input.geometry}, tensors));
+    pages.push_back(encoded(spec_of(input, encoding, pages.size()), tensors));
   }
   return pages;
 }
@@ -123,8 +145,8 @@ void bench_zstd(benchmark::State& state, const Input& input, bool decode) {
 void bench_encode(benchmark::State& state, const Input& input, Encoding encoding) {
   Bytes out(encode_bound(input.geometry).value());
   Workspace workspace;
-  PageSpec spec{.encoding = encoding, .geometry = input.geometry};
   measure(state, input, [&](size_t page) {
+    PageSpec spec = spec_of(input, encoding, page);
     benchmark::DoNotOptimize(encode_page(spec, input.pages[page], out, workspace).has_value());
   });
   report_size(state, input, total(encode_all(input, encoding)));
@@ -137,7 +159,8 @@ void bench_decode(benchmark::State& state, const Input& input, Encoding encoding
   Workspace workspace;
   measure(state, input, [&](size_t page) {
     Result<PageHeader> header = parse_page_header(pages[page]);
-    if (!header.has_value() || decode_page(*header, pages[page], out, workspace).has_error()) {
+    if (!header.has_value() ||
+        decode_page(*header, pages[page], out, workspace, input.profile.get()).has_error()) {
       state.SkipWithError("a page of ours does not decode");
     }
   });
@@ -164,6 +187,20 @@ void add_all(const Input& input) {
   add("direct_decode", input, [](State& s, const Input& i) {
     bench_decode(s, i, Encoding::direct);
   });
+  if (input.profile != nullptr) {
+    add("progressive_encode", input, [](State& s, const Input& i) {
+      bench_encode(s, i, Encoding::progressive);
+    });
+    add("progressive_decode", input, [](State& s, const Input& i) {
+      bench_decode(s, i, Encoding::progressive);
+    });
+  }
+}
+
+std::shared_ptr<const Profile> read_profile(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  Bytes bytes(std::istreambuf_iterator<char>(file), {});
+  return std::make_shared<Profile>(parse_profile(bytes, RopePairing::neox).value());
 }
 
 }  // namespace
@@ -173,10 +210,13 @@ int main(int argc, char** argv) {
   using namespace sluice::codec;
   std::vector<Input> inputs;
   std::vector<char*> rest;
+  std::shared_ptr<const Profile> profile;
   for (int i = 0; i < argc; ++i) {
     std::string_view argument = argv[i];
-    if (argument.starts_with("--kv=")) {
-      inputs.push_back(captured(std::string(argument.substr(5))));
+    if (argument.starts_with("--profile=")) {
+      profile = read_profile(std::string(argument.substr(10)));
+    } else if (argument.starts_with("--kv=")) {
+      inputs.push_back(captured(std::string(argument.substr(5)), profile));
     } else {
       rest.push_back(argv[i]);
     }
@@ -184,6 +224,7 @@ int main(int argc, char** argv) {
   if (inputs.empty()) {
     inputs.push_back(made_up(sluice::DType::f16));
     inputs.push_back(made_up(sluice::DType::bf16));
+    inputs.push_back(made_up_with_profile());
   }
   for (const Input& input : inputs) {
     add_all(input);

@@ -69,13 +69,13 @@ def probabilities(k, parity):
     return cells + [max(0.0, 1 - math.fsum(cells))]
 
 
-def frequencies(k, parity):
-    """The probabilities in 1/4096, each at least 1; the commonest symbols take up the rounding."""
-    exact = [p * TOTAL for p in probabilities(k, parity)]
+def in_4096ths(probabilities):
+    """Frequencies in 1/4096, each at least 1; those where it costs the fewest bits take up the rounding."""
+    exact = [p * TOTAL for p in probabilities]
     rounded = [max(1, round(e)) for e in exact]
     while sum(rounded) != TOTAL:
         step = 1 if sum(rounded) < TOTAL else -1
-        # Where one step costs the fewest bits: the largest gain of e * log2 of the change.
+        # The largest gain of e * log2 of the change.
         best = max(
             (i for i in range(len(rounded)) if rounded[i] + step >= 1),
             key=lambda i: (exact[i] * math.log2((rounded[i] + step) / rounded[i]), -i),
@@ -85,7 +85,7 @@ def frequencies(k, parity):
 
 
 def tables():
-    return [frequencies(k, parity) for k in range(CLASSES) for parity in range(2)]
+    return [in_4096ths(probabilities(k, parity)) for k in range(CLASSES) for parity in range(2)]
 
 
 def cc():

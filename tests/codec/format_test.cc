@@ -1,13 +1,17 @@
 // FORMAT.md against the code: field tables, frequency tables, constants, and the example in hex.
 #include <gtest/gtest.h>
 
+#include <numeric>
 #include <sstream>
 #include <string>
 #include <vector>
 
 #include "codec/codec.h"
 #include "codec/direct_rom.h"
+#include "codec/lanes.h"
 #include "codec/page_layout.h"
+#include "codec/profile_layout.h"
+#include "codec/progressive_rom.h"
 #include "tests/codec/golden.h"
 #include "tests/codec/sample_kv.h"
 #include "tests/support/spec_tables.h"
@@ -27,6 +31,52 @@ TEST(Format, FieldTablesAreThoseOfTheCode) {
   spec().expect_fields("### Planes", layout::kPlane, kPlaneEntryBytes);
   spec().expect_fields("### Rows", layout::kRow, kRowEntryBytes);
   spec().expect_fields("### Section table", layout::kSection, kSectionEntryBytes);
+  using namespace profile_layout;
+  spec().expect_fields("### Profile header", profile_layout::kHeader, kHeaderBytes);
+  spec().expect_fields("### Profile layers", kLayerEntry, kLayerBytes);
+  spec().expect_fields("### Profile block head", kBlockHead, kBlockHeadBytes);
+  spec().expect_fields("### Profile channels", kChannel, kChannelBytes);
+}
+
+std::string joined(const std::vector<int>& numbers) {
+  std::string text;
+  for (int number : numbers) {
+    text += (text.empty() ? "" : " ") + std::to_string(number);
+  }
+  return text;
+}
+
+TEST(Format, ScalesAreThoseOfTheCode) {
+  std::vector<Cells> rows = spec().table_under("### Scales");
+  ASSERT_EQ(rows.size(), kScales);
+  for (size_t scale = 0; scale < kScales; ++scale) {
+    const ScaleModel& model = kScaleModels[scale];
+    std::vector<int> frequencies;
+    int first = -kSymbolZero;
+    for (int code = 0; code < 32; ++code) {
+      if (model.frequencies[static_cast<size_t>(code)] != 0) {
+        first = frequencies.empty() ? code - kSymbolZero : first;
+        frequencies.push_back(model.frequencies[static_cast<size_t>(code)]);
+      }
+    }
+    EXPECT_EQ(rows[scale][0], std::to_string(scale));
+    EXPECT_EQ(rows[scale][1], std::to_string(model.low_bits));
+    EXPECT_EQ(rows[scale][2], std::to_string(first) + " to " + std::to_string(-first));
+    EXPECT_EQ(rows[scale][3], joined({model.offsets[1], model.offsets[2], model.offsets[3]}));
+    EXPECT_EQ(model.offsets[0], 0);
+    EXPECT_EQ(rows[scale][4], joined(frequencies));
+    EXPECT_EQ(std::accumulate(frequencies.begin(), frequencies.end(), 0),
+              static_cast<int>(kFrequencyTotal));
+  }
+}
+
+TEST(Format, ConstantsOfTheSineAreThoseOfTheCode) {
+  std::vector<Cells> rows = spec().table_under("### Rotation");
+  ASSERT_EQ(rows.size(), kSine.size());
+  for (size_t i = 0; i < rows.size(); ++i) {
+    EXPECT_EQ(rows[i][0], "a" + std::to_string(i));
+    EXPECT_EQ(rows[i][1], std::to_string(kSine[i]));
+  }
 }
 
 TEST(Format, FrequencyTablesAreThoseOfTheCode) {
@@ -43,7 +93,7 @@ TEST(Format, FrequencyTablesAreThoseOfTheCode) {
       EXPECT_GE(printed, 1u);
       sum += printed;
     }
-    EXPECT_EQ(sum, 1u << kDirectProbabilityBits) << "table " << t;
+    EXPECT_EQ(sum, 1u << kProbabilityBits) << "table " << t;
     EXPECT_FALSE(text >> sum) << "table " << t << " has more numbers than symbols";
   }
 }

@@ -7,6 +7,7 @@
 
 #include "codec/codec.h"
 #include "tests/codec/sample_kv.h"
+#include "tests/codec/sample_profile.h"
 
 namespace sluice::codec {
 namespace {
@@ -82,6 +83,92 @@ TEST(GoldenPages, DecodeToWhatTheyWereMadeOf) {
 TEST(GoldenPages, AreWhatTheEncoderWritesToday) {
   for (const Golden& golden : goldens()) {
     EXPECT_EQ(encoded(golden.spec, golden.tensors), read_golden(golden.name)) << golden.name;
+  }
+}
+
+// Pages of one profile, whose file lists channels in neox order. `.source` is what was encoded,
+// `.tensors` what comes out.
+struct LossyGolden {
+  std::string name;
+  DType dtype = DType::f16;
+  RopePairing pairing = RopePairing::neox;
+  uint64_t first_position = 0;
+  uint32_t odd = 0;  // bits of an element that no step reaches
+
+  PageGeometry geometry() const {
+    PageGeometry geometry = kv_geometry(dtype, 3, 64, 2, 8);
+    geometry.planes[0].rotated_dims = 6;
+    return geometry;
+  }
+};
+
+const LossyGolden kLossyGoldens[] = {
+    {"progressive_f16", DType::f16, RopePairing::neox, 0, 0x7c00},
+    {"progressive_bf16", DType::bf16, RopePairing::interleaved, 64, 0xff7f},
+    {"progressive_f32", DType::f32, RopePairing::neox, (uint64_t{1} << 33) + 64, 0x7fc00001},
+};
+
+// KV that is half again as wide as the profile says, so that corrections have something to do.
+Bytes lossy_source(const LossyGolden& golden, Profile profile) {
+  for (LayerModel& layer : profile.layers) {
+    for (PlaneModel& plane : layer.planes) {
+      for (ChannelModel& channel : plane.channels) {
+        channel.scale = static_cast<uint8_t>(channel.scale + 2);
+      }
+    }
+  }
+  PageGeometry geometry = golden.geometry();
+  Bytes source = tensors_of(profile, geometry, golden.first_position, 11);
+  uint32_t bytes = dtype_bytes(golden.dtype);
+  std::memcpy(
+      source.data() + geometry.offset_bytes(1, 0) + (16 * 40 + 5) * bytes, &golden.odd, bytes);
+  return source;
+}
+
+Bytes encoded_lossy(const LossyGolden& golden, const Profile& profile, ByteSpan source) {
+  return encoded({.page_key = sample_key(),
+                  .encoding = Encoding::progressive,
+                  .first_position = golden.first_position,
+                  .geometry = golden.geometry(),
+                  .profile = &profile},
+                 source);
+}
+
+void write_lossy_goldens() {
+  Bytes file = profile_file(sample_profile(kLossyGoldens[0].geometry(), RopePairing::neox, 3));
+  write_golden("progressive.profile", file);
+  for (const LossyGolden& golden : kLossyGoldens) {
+    Profile profile = parse_profile(file, golden.pairing).value();
+    Bytes source = lossy_source(golden, profile);
+    Bytes page = encoded_lossy(golden, profile, source);
+    write_golden(golden.name + ".source", source);
+    write_golden(golden.name + ".page", page);
+    write_golden(golden.name + ".tensors", decoded(page, &profile));
+  }
+}
+
+TEST(GoldenProgressivePages, DecodeToWhatTheyDid) {
+  if (writes_golden()) {
+    write_lossy_goldens();
+  }
+  for (const LossyGolden& golden : kLossyGoldens) {
+    Result<Profile> profile = parse_profile(read_golden("progressive.profile"), golden.pairing);
+    ASSERT_TRUE(profile.has_value()) << profile.error().to_string();
+    Bytes page = read_golden(golden.name + ".page");
+    EXPECT_EQ(decoded(page, &*profile), read_golden(golden.name + ".tensors")) << golden.name;
+    PageHeader header = parse_page_header(page).value();
+    for (const Section& section : header.sections) {
+      EXPECT_EQ(section.flags, 0u) << golden.name;
+    }
+  }
+}
+
+TEST(GoldenProgressivePages, AreWhatTheEncoderWritesToday) {
+  for (const LossyGolden& golden : kLossyGoldens) {
+    Profile profile = parse_profile(read_golden("progressive.profile"), golden.pairing).value();
+    Bytes source = read_golden(golden.name + ".source");
+    EXPECT_EQ(encoded_lossy(golden, profile, source), read_golden(golden.name + ".page"))
+        << golden.name;
   }
 }
 

@@ -95,7 +95,7 @@ TEST(PageHeader, NamesWhatItRefuses) {
   EXPECT_EQ(error_with(layout::kHeaderBytes.at + 3, 1), Errc::too_large);
   EXPECT_EQ(error_with(layout::kHeaderBytes.at + 1, 0), Errc::bad_value);  // below 128
   EXPECT_EQ(error_with(layout::kEncoding.at, 0), Errc::bad_value);
-  EXPECT_EQ(error_with(layout::kEncoding.at, 3), Errc::unsupported);
+  EXPECT_EQ(error_with(layout::kEncoding.at, 3), Errc::bad_value);  // without profile
   EXPECT_EQ(error_with(layout::kEncoding.at, 4), Errc::unsupported);
   EXPECT_EQ(error_with(layout::kEncoding.at, 5), Errc::bad_value);
   EXPECT_EQ(error_with(layout::kPlanes.at, 0), Errc::bad_value);
@@ -137,6 +137,31 @@ TEST(PageHeader, IsNotWrittenWithValuesThatCannotBeRead) {
   EXPECT_EQ(error_of([](PageHeader& h) { h.layers_per_section = 2; }), Errc::bad_value);
   EXPECT_EQ(error_of([](PageHeader& h) { h.geometry.planes[0].heads = 65536; }), Errc::too_large);
   EXPECT_EQ(error_of([](PageHeader& h) { h.sections[3].flags = 4; }), Errc::reserved_set);
+}
+
+TEST(PageHeader, OfAProgressivePageHasAProfileAndALossyRow) {
+  auto progressive = [](PageHeader& h) {
+    h.encoding = Encoding::progressive;
+    h.profile_digest[5] = 1;
+    h.rows = {{Level::q1, 1}};
+  };
+  EXPECT_EQ(error_of(progressive), Errc::ok);
+  auto error_with_change = [&](const std::function<void(PageHeader&)>& change) {
+    return error_of([&](PageHeader& h) {
+      progressive(h);
+      change(h);
+    });
+  };
+  EXPECT_EQ(error_with_change([](PageHeader& h) { h.profile_digest = {}; }), Errc::bad_value);
+  EXPECT_EQ(error_with_change([](PageHeader& h) { h.rows[0].kl = 0; }), Errc::bad_value);
+  EXPECT_EQ(error_with_change([](PageHeader& h) { h.rows[0].level = Level::q2; }), Errc::bad_value);
+  EXPECT_EQ(error_with_change([](PageHeader& h) { h.rows.clear(); }), Errc::bad_value);
+  // An f32 plane is coded as it is, never as a narrower dtype.
+  EXPECT_EQ(error_with_change(
+                [](PageHeader& h) { h.geometry.planes[0].dtype = h.stored[0] = DType::f32; }),
+            Errc::ok);
+  EXPECT_EQ(error_with_change([](PageHeader& h) { h.geometry.planes[0].dtype = DType::f32; }),
+            Errc::bad_value);
 }
 
 TEST(PageHeader, RefusesAPageAboveTheLimit) {

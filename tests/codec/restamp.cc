@@ -1,7 +1,10 @@
 #include "tests/codec/restamp.h"
 
+#include <algorithm>
+
 #include "codec/page.h"
 #include "codec/page_layout.h"
+#include "codec/profile_layout.h"
 
 namespace sluice::codec {
 
@@ -27,6 +30,15 @@ void restamp(Bytes& page) {
   store_le(
       page.data() + layout::kHeaderXxh3.at,
       xxh3_64({page.data() + layout::kChecksummedFrom, header_bytes - layout::kChecksummedFrom}));
+}
+
+void restamp_profile(Bytes& file) {
+  using namespace profile_layout;
+  if (file.size() >= kHeaderBytes) {
+    store_le(file.data() + kProfileBytes.at, static_cast<uint32_t>(file.size()));
+    Hash32 digest = sha256(ByteSpan(file).subspan(kCheckedFrom));
+    std::copy_n(digest.begin(), kCheck.bytes, file.begin() + kCheck.at);
+  }
 }
 
 }  // namespace sluice::codec

@@ -1,4 +1,4 @@
-// Forged pages: bytes changed, checksums right.
+// Forged pages and profiles: bytes changed, checksums right.
 #pragma once
 
 #include "src/base/bytes.h"
@@ -8,5 +8,8 @@ namespace sluice::codec {
 // Writes the checksums of all sections and of the header anew, as far as the page's own lengths
 // reach.
 void restamp(Bytes& page);
+
+// Writes length and check of a profile file anew.
+void restamp_profile(Bytes& file);
 
 }  // namespace sluice::codec

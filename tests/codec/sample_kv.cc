@@ -12,15 +12,6 @@
 namespace sluice::codec {
 namespace {
 
-// Twelve uniforms make a normal that is good enough, on every machine the same.
-double normal(Prng& prng) {
-  double sum = -6;
-  for (int i = 0; i < 12; ++i) {
-    sum += prng.unit();
-  }
-  return sum;
-}
-
 struct Channel {
   double mean = 0;
   double deviation = 0;
@@ -75,6 +66,14 @@ uint32_t element_bits(
 }
 
 }  // namespace
+
+double normal(Prng& prng) {
+  double sum = -6;  // twelve uniforms
+  for (int i = 0; i < 12; ++i) {
+    sum += prng.unit();
+  }
+  return sum;
+}
 
 uint32_t to_bits(DType dtype, double element) {
   auto bits = std::bit_cast<uint32_t>(static_cast<float>(element));

@@ -33,6 +33,9 @@ inline constexpr Sample kSamples[] = {Sample::gaussian,
                                       Sample::sparse,
                                       Sample::wide_channels};
 
+// A normal variable that is good enough, on every machine the same.
+double normal(Prng& prng);
+
 // `element` rounded to nearest even in `dtype`, as a bit pattern. f32, f16 and bf16 only.
 uint32_t to_bits(DType dtype, double element);
 

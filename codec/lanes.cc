@@ -1,0 +1,108 @@
+#include "codec/lanes.h"
+
+#include <bit>
+#include <cstring>
+
+namespace sluice::codec {
+namespace {
+
+// Bytes behind the last word that a step may read before it finds that there are none: two words a
+// lane.
+constexpr size_t kReadAhead = 4 * kLanes;
+
+}  // namespace
+
+uint32_t cost_of(uint32_t frequency) {
+  constexpr uint32_t kBit = 128;
+  uint32_t whole = static_cast<uint32_t>(std::bit_width(frequency)) - 1;
+  uint64_t mantissa = uint64_t{frequency} << (31 - whole);  // [1, 2) in 1/2^31
+  uint32_t log2 = whole;
+  for (int bit = 0; bit < 8; ++bit) {
+    mantissa = (mantissa * mantissa) >> 31;
+    log2 = 2 * log2 + static_cast<uint32_t>(mantissa >> 32);
+    mantissa >>= mantissa >> 32;
+  }
+  return (2 * kBit * kProbabilityBits - log2 + 1) / 2;
+}
+
+Error damaged_section(const SectionPlace& place, std::string_view what) {
+  return SLUICE_ERR(
+      Errc::damaged,
+      "section {} at offset {}: its checksum is right, but {}; treat the page as a miss",
+      place.index,
+      place.offset,
+      what);
+}
+
+Result<LaneDecoder> LaneDecoder::open(
+    ByteSpan section, size_t states_at, size_t raw_bytes, const SectionPlace& place, Bytes& copy) {
+  size_t words_at = states_at + kStatesBytes;
+  size_t rest_bytes = raw_bytes - std::min(raw_bytes, kSeedBytes);
+  size_t behind_states = section.size() - words_at;
+  if (behind_states < rest_bytes || (behind_states - rest_bytes) % 2 != 0) {
+    return damaged_section(place, "its length does not fit its head");
+  }
+  copy.resize(section.size() + kSeedBytes + kReadAhead);
+  std::memcpy(copy.data(), section.data(), section.size());
+  LaneDecoder lanes;
+  for (size_t lane = 0; lane < kLanes; ++lane) {
+    lanes.states_[lane] = load_le<uint32_t>(copy.data() + states_at + 4 * lane);
+    if (lanes.states_[lane] < kStateLow) {
+      return damaged_section(place, "a coder state is below 2^16");
+    }
+  }
+  lanes.word_ = copy.data() + words_at;
+  lanes.section_end_ = copy.data() + section.size();
+  lanes.words_end_ = lanes.section_end_ - rest_bytes;
+  lanes.raw_bytes_ = raw_bytes;
+  return lanes;
+}
+
+Result<ByteSpan> LaneDecoder::finish(const SectionPlace& place) {
+  bool finished =
+      word_ == words_end_ &&
+      std::all_of(states_.begin(), states_.end(), [](uint32_t s) { return s >> 16 == 1; });
+  if (!finished) {
+    return damaged_section(place, "its words do not end where the states do");
+  }
+  size_t seed_bytes = std::min(raw_bytes_, kSeedBytes);
+  for (size_t lane = 0; lane < kLanes; ++lane) {
+    auto seed = static_cast<uint16_t>(states_[lane]);
+    store_le(section_end_ + 2 * lane, seed);
+    if (2 * lane >= seed_bytes && seed != 0) {
+      return damaged_section(place, "its states end with bits that belong to nothing");
+    }
+  }
+  return ByteSpan(words_end_, raw_bytes_);
+}
+
+LaneEncoder::LaneEncoder(ByteSpan raw, size_t words_max, std::vector<uint16_t>& words) {
+  size_t seed_bytes = std::min(raw.size(), kSeedBytes);
+  raw_ = raw.first(raw.size() - seed_bytes);
+  const uint8_t* seed = raw_.data() + raw_.size();
+  for (size_t lane = 0; lane < kLanes; ++lane) {
+    states_[lane] = kStateLow | load_le<uint16_t>(seed + 2 * lane);
+  }
+  words.resize(words_max + 1);
+  words_end_ = words.data() + words.size();
+  words_ = words_end_;
+}
+
+size_t LaneEncoder::write(MutByteSpan out) const {
+  auto words_bytes = 2 * static_cast<size_t>(words_end_ - words_);
+  size_t total = kStatesBytes + words_bytes + raw_.size();
+  if (total > out.size()) {
+    return 0;
+  }
+  uint8_t* at = out.data();
+  for (uint32_t state : states_) {
+    store_le(at, state);
+    at += sizeof state;
+  }
+  // Words are little-endian on every host that base/bytes.h accepts.
+  std::memcpy(at, words_, words_bytes);
+  std::copy(raw_.begin(), raw_.end(), at + words_bytes);
+  return total;
+}
+
+}  // namespace sluice::codec

@@ -1,0 +1,76 @@
+// Where each field of a profile file stands; the tables of FORMAT.md, which a test compares with
+// these. Planes and rows are those of page_layout.h. Private to codec/.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "src/base/field.h"
+
+namespace sluice::codec::profile_layout {
+
+inline constexpr uint32_t kMagicValue = 0x52504c53;  // "SLPR"
+inline constexpr uint32_t kVersionValue = 1;
+inline constexpr size_t kHeaderBytes = 96;
+inline constexpr size_t kFrequencyBytes = 8;
+inline constexpr size_t kLayerBytes = 8;
+inline constexpr size_t kBlockHeadBytes = 8;
+inline constexpr size_t kChannelBytes = 8;
+inline constexpr uint8_t kNoRotation = 255;
+
+inline constexpr Field kMagic{"magic", 0, 4};
+inline constexpr Field kVersion{"version", 4, 4};
+inline constexpr Field kCheck{"check", 8, 8};
+inline constexpr Field kProfileBytes{"profile_bytes", 16, 4};
+inline constexpr Field kPlanes{"planes", 20, 1};
+inline constexpr Field kRows{"rows", 21, 1};
+inline constexpr Field kBasis{"basis", 22, 1};
+inline constexpr Field kPairing{"pairing", 23, 1};
+inline constexpr Field kModelDigest{"model_digest", 24, 32};
+inline constexpr Field kLayers{"layers", 56, 4};
+inline constexpr Field kFirstHead{"first_head", 60, 4};
+inline constexpr Field kSinks{"sinks", 64, 4};
+inline constexpr Field kPairs{"pairs", 68, 4};
+inline constexpr Field kRotations{"rotations", 72, 2};
+inline constexpr Field kNoteBytes{"note_bytes", 74, 2};
+inline constexpr Field kReserved0{"reserved_0", 76, 20};
+inline constexpr std::array kHeader{kMagic,
+                                    kVersion,
+                                    kCheck,
+                                    kProfileBytes,
+                                    kPlanes,
+                                    kRows,
+                                    kBasis,
+                                    kPairing,
+                                    kModelDigest,
+                                    kLayers,
+                                    kFirstHead,
+                                    kSinks,
+                                    kPairs,
+                                    kRotations,
+                                    kNoteBytes,
+                                    kReserved0};
+inline constexpr uint32_t kCheckedFrom = kProfileBytes.at;
+
+inline constexpr Field kLayer{"layer", 0, 4};
+inline constexpr Field kLayerRotation{"rotation", 4, 1};
+inline constexpr Field kLayerReserved0{"reserved_0", 5, 3};
+inline constexpr std::array kLayerEntry{kLayer, kLayerRotation, kLayerReserved0};
+
+inline constexpr Field kExponent{"exponent", 0, 1};
+inline constexpr Field kBlockReserved0{"reserved_0", 1, 7};
+inline constexpr std::array kBlockHead{kExponent, kBlockReserved0};
+
+inline constexpr Field kMean{"mean", 0, 4};
+inline constexpr Field kMantissa{"mantissa", 4, 2};
+inline constexpr Field kShift{"shift", 6, 1};
+inline constexpr Field kScale{"scale", 7, 1};
+inline constexpr std::array kChannel{kMean, kMantissa, kShift, kScale};
+
+// Ranges of the same tables.
+inline constexpr int kExponentMin = -64, kExponentMax = 126;
+inline constexpr int32_t kMeanMax = 1 << 22;  // either sign
+inline constexpr uint32_t kMantissaMin = 1u << 14, kMantissaMax = (1u << 15) - 1;
+inline constexpr uint32_t kShiftMin = 8, kShiftMax = 30;
+
+}  // namespace sluice::codec::profile_layout
