@@ -47,7 +47,7 @@ Input made_up_with_profile() {
   Input input{.name = "profiled_f16", .geometry = kv_geometry(DType::f16, 30, 64, 3, 64)};
   Profile profile = parsed(sample_profile(input.geometry, RopePairing::neox, 1), RopePairing::neox);
   for (uint64_t seed = 0; seed < 8; ++seed) {
-    input.pages.push_back(tensors_of(profile, input.geometry, 64, seed));
+    input.pages.push_back(tensors_of(profile, input.geometry, 64 * (1 + seed), seed));
   }
   input.profile = std::make_shared<Profile>(std::move(profile));
   return input;
