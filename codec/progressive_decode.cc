@@ -27,21 +27,24 @@ const std::array<DecodeTable, kScales>& decode_tables() {
   return tables;
 }
 
-// Draws low bits, and escaped values as they are.
-void decode_extra_bits(LaneDecoder& lanes,
+// Draws low bits, and escaped values as they are. False: one is no value.
+bool decode_extra_bits(LaneDecoder& lanes,
                        const LaneCodes& codes,
                        uint32_t low_bits,
                        int16_t* quantised) {
+  bool good = true;
   for (size_t lane = 0; lane < kLanes; ++lane) {
     if (codes[lane] == kEscapeCode) {
       auto value = static_cast<int>(lanes.decode_bits(lane, kEscapeBits));
       quantised[lane] =
           static_cast<int16_t>(value > kQuantisedMax ? value - (1 << kEscapeBits) : value);
+      good = good && quantised[lane] >= -kQuantisedMax;
     } else if (low_bits != 0) {
       auto low = static_cast<int>(lanes.decode_bits(lane, low_bits));
       quantised[lane] = static_cast<int16_t>(quantised[lane] * (1 << low_bits) + low);
     }
   }
+  return good;
 }
 
 // Quantised values become coefficients: eight of a step, less the offset towards zero.
@@ -64,13 +67,12 @@ bool decode_step(LaneDecoder& lanes, const ChannelModel& channel, size_t scale, 
     values[lane] = static_cast<int16_t>(codes[lane] - kSymbolZero);
   }
   uint32_t low_bits = kScaleModels[scale].low_bits;
+  bool good = true;
   if (escapes || low_bits != 0) {
-    decode_extra_bits(lanes, codes, low_bits, values);
+    good = decode_extra_bits(lanes, codes, low_bits, values);
   }
-  bool good =
-      !lanes.words_ran_out() && *std::min_element(values, values + kLanes) >= -kQuantisedMax;
   place_in_steps(kScaleModels[channel.scale], values);
-  return good;
+  return good && !lanes.words_ran_out();
 }
 
 }  // namespace

@@ -114,19 +114,20 @@ def markdown():
     return "\n".join(rows) + "\n"
 
 
-def main():
+def main(usage, name, cc, markdown):
+    """Both scripts' command line; `name` is the source file that `cc` prints."""
     mode = sys.argv[1] if len(sys.argv) == 2 else ""
     if mode == "cc":
         sys.stdout.write(cc())
     elif mode == "markdown":
         sys.stdout.write(markdown())
     elif mode == "check":
-        path = pathlib.Path(__file__).resolve().parent.parent / "direct_rom.cc"
+        path = pathlib.Path(__file__).resolve().parent.parent / name
         if path.read_text() != cc():
             sys.exit(f"{path} differs from what {sys.argv[0]} cc prints: the tables are the format")
     else:
-        sys.exit(__doc__)
+        sys.exit(usage)
 
 
 if __name__ == "__main__":
-    main()
+    main(__doc__, "direct_rom.cc", cc, markdown)

@@ -12,11 +12,9 @@ fitted to any model's data.
   progressive_tables.py check      exits 1 if progressive_rom.cc is not what `cc` prints
 """
 import math
-import pathlib
-import sys
 from statistics import NormalDist
 
-from direct_tables import in_4096ths
+from direct_tables import in_4096ths, main
 
 SCALES = 32
 NARROWEST = 0.08  # deviation of scale 0, in steps
@@ -131,19 +129,5 @@ def markdown():
     return "\n".join(rows) + "\n" + " ".join(str(a) for a in sine_coefficients()) + "\n"
 
 
-def main():
-    mode = sys.argv[1] if len(sys.argv) == 2 else ""
-    if mode == "cc":
-        sys.stdout.write(cc())
-    elif mode == "markdown":
-        sys.stdout.write(markdown())
-    elif mode == "check":
-        path = pathlib.Path(__file__).resolve().parent.parent / "progressive_rom.cc"
-        if path.read_text() != cc():
-            sys.exit(f"{path} differs from what {sys.argv[0]} cc prints: the tables are the format")
-    else:
-        sys.exit(__doc__)
-
-
 if __name__ == "__main__":
-    main()
+    main(__doc__, "progressive_rom.cc", cc, markdown)
