@@ -53,8 +53,8 @@ Result<uint64_t> encode_bound(const PageGeometry& geometry);
 // roles k, v and latent, and everything else as it is.
 // Shape: `tensors` is geometry.bytes() long. The same input gives the same bytes on every machine.
 // Errors: bad_value, too_large (geometry), invalid_argument (length of tensors; progressive without
-// a profile), layout_mismatch (profile of another shape),
-// unsupported (encoding), output_too_small (out shorter than encode_bound).
+// a profile), layout_mismatch (profile of another shape), unsupported (encoding), output_too_small
+// (out shorter than encode_bound).
 Result<size_t> encode_page(const PageSpec& spec,
                            ByteSpan tensors,
                            MutByteSpan out,
@@ -75,7 +75,8 @@ Status decode_page(const PageHeader& header,
 // On an error `out` holds nothing to use. The text names section and offset.
 // Errors: invalid_argument (a range that select_sections did not make), truncated, bad_checksum,
 // damaged (checksum right, content impossible), output_too_small, identity_mismatch (another
-// profile than the page's, or none), layout_mismatch (the page's own profile, another shape).
+// profile than the page's, or none), layout_mismatch (the page's own profile, another shape),
+// bad_value (another KL than its profile's).
 Status decode_sections(const PageHeader& header,
                        const SectionRange& range,
                        ByteSpan bytes,
