@@ -1,7 +1,7 @@
 // The daemon's side of one connection without I/O: bytes in, requests out; answers in, bytes out
 // (PROTOCOL.md, "Connection").
 //
-// Not sockets (unix_server.h), not what requests mean (src/daemon answers them). One thread, no
+// Not sockets (session_socket.h), not what requests mean (src/daemon answers them). One thread, no
 // exceptions, deterministic: the same bytes, answers and clock give the same output.
 //
 // The driver's loop:
@@ -170,6 +170,8 @@ class Session {
 
   // Why it closed, for the one log line; nullptr: by either side in good order.
   const Error* error() const { return error_ ? &*error_ : nullptr; }
+
+  bool hello_done() const { return hello_done_; }
 
   size_t requests_in_flight() const { return requests_.size(); }
 

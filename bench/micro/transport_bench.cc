@@ -33,8 +33,8 @@
 #include "src/model/descriptor.h"
 #include "tests/codec/sample_kv.h"
 #include "transport/requester.h"
-#include "transport/unix_server.h"
-#include "transport/unix_stream.h"
+#include "transport/socket_stream.h"
+#include "transport/stream_server.h"
 
 namespace sluice {
 namespace {
@@ -166,9 +166,9 @@ class CheckingSink final : public transport::PageSink {
   config.ram.capacity_bytes = ram_bytes;
   auto cache = *cache::PageCache::open(std::move(config));
   daemon::Service service(*cache, log);
-  transport::UnixServerConfig server_config;
-  server_config.path = path;
-  auto server = *transport::UnixServer::open(server_config, service, clock);
+  transport::StreamServerConfig server_config;
+  server_config.addresses = {path};
+  auto server = *transport::StreamServer::open(server_config, service, clock);
   SLUICE_ASSERT(server->run().has_value());
   _exit(0);
 }
@@ -176,10 +176,10 @@ class CheckingSink final : public transport::PageSink {
 class Connection {
  public:
   explicit Connection(const std::string& path) {
-    auto stream = transport::connect_unix(path, deadline().deadline_ns);
+    auto stream = transport::connect_socket(path, deadline().deadline_ns);
     for (int tries = 0; stream.has_error() && tries < 500; ++tries) {
       usleep(10'000);
-      stream = transport::connect_unix(path, deadline().deadline_ns);
+      stream = transport::connect_socket(path, deadline().deadline_ns);
     }
     requester_ = std::make_unique<transport::Requester>(*std::move(stream), clock_);
     transport::HelloRequest hello;

@@ -37,7 +37,7 @@ struct CommandLine {
 };
 
 void add_daemon_options(CLI::App& command, DaemonOptions& options) {
-  command.add_option("--socket", options.socket, "the daemon's unix socket");
+  command.add_option("--socket", options.socket, "the daemon's unix socket, or tcp://IP:PORT");
   command.add_option("--deadline-ms", options.deadline_ms, "longest wait for one request")
       ->check(CLI::Range(1, 600'000))
       ->capture_default_str();

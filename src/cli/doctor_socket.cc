@@ -74,6 +74,17 @@ Finding judge_rights(const std::string& path, const struct stat& info) {
   return out;
 }
 
+const char* what_to_do(Errc code) {
+  switch (code) {
+    case Errc::identity_mismatch:
+      return "Install sluice and sluiced of one version.";
+    case Errc::invalid_argument:
+      return "Correct the address or the token, as it says.";
+    default:
+      return "Start sluiced, or restart the one that hangs, and read its log.";
+  }
+}
+
 Finding ask_daemon(const DaemonOptions& options) {
   auto client = open_client(options);
   if (client.has_value()) {
@@ -83,9 +94,7 @@ Finding ask_daemon(const DaemonOptions& options) {
           .status = Health::fail,
           .found = client.error().text,
           .expected = fmt::format("an answer within {} ms", options.deadline_ms),
-          .what_to_do = client.error().code == Errc::identity_mismatch
-                            ? "Install sluice and sluiced of one version."
-                            : "Start sluiced, or restart the one that hangs, and read its log."};
+          .what_to_do = what_to_do(client.error().code)};
 }
 
 }  // namespace
@@ -103,6 +112,14 @@ Finding judge_daemon_version(const std::string& daemon) {
 
 void check_socket(const DoctorOptions& options, Findings& out) {
   const std::string path = client::find_socket(options.daemon.socket);
+  if (path.find("://") != std::string::npos) {
+    // No file and no rights: what can be said is whether a daemon answers.
+    out.push_back({.name = "socket",
+                   .status = Health::ok,
+                   .found = fmt::format("{} ({})", path, named_by(options.daemon)),
+                   .expected = "an address that sluiced listens at"});
+    return out.push_back(ask_daemon(options.daemon));
+  }
 
   struct stat info {};
 

@@ -12,7 +12,7 @@
 #include "src/model/chain.h"
 #include "transport/frame.h"
 #include "transport/socket_path.h"
-#include "transport/unix_stream.h"
+#include "transport/socket_stream.h"
 
 namespace sluice::client {
 namespace {
@@ -87,7 +87,8 @@ Result<transport::Requester*> Client::requester() {
 
 Result<std::unique_ptr<transport::Requester>> Client::connect() {
   transport::CallOptions call = call_options();
-  SLUICE_TRY(auto stream, transport::connect_unix(find_socket(options_.address), call.deadline_ns));
+  SLUICE_TRY(auto stream,
+             transport::connect_socket(find_socket(options_.address), call.deadline_ns));
   auto fresh = std::make_unique<transport::Requester>(std::move(stream), clock_);
   SLUICE_TRY(daemon_software_, say_hello(*fresh, call));
   return fresh;

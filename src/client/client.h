@@ -16,7 +16,8 @@
 namespace sluice::client {
 
 struct ClientOptions {
-  // Unix socket path; "": $SLUICE_SOCKET, the user's socket, the service's, the first there is.
+  // Unix socket path or tcp://IP:PORT; "": $SLUICE_SOCKET, which is either, the user's socket, the
+  // service's, the first there is.
   std::string address;
   // Of each request, and of each call beside the time that its pages may take; 1..600000.
   uint32_t deadline_ms = 5000;

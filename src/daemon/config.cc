@@ -12,12 +12,14 @@
 #include "src/base/units.h"
 #include "src/daemon/admin_address.h"
 #include "store/ram_tier.h"
+#include "transport/socket_address.h"
+#include "transport/stream_server.h"
 
 namespace sluice::daemon {
 namespace {
 
 constexpr size_t kConfigBytesMax = 16 << 10;
-constexpr size_t kSocketBytesMax = 107;  // sockaddr_un
+constexpr size_t kTcpAddressesMax = transport::kAddressesMax - 1;  // and the socket
 
 constexpr auto kLogLevels =
     std::to_array<std::string_view>({"trace", "debug", "info", "warn", "error"});
@@ -44,6 +46,19 @@ Result<uint64_t> number_of(const toml::node& value) {
   return static_cast<uint64_t>(number->get());
 }
 
+Result<std::vector<std::string>> texts_of(const toml::node& value) {
+  const toml::array* array = value.as_array();
+  if (array == nullptr) {
+    return SLUICE_ERR(Errc::bad_config, "expected a list of texts");
+  }
+  std::vector<std::string> out;
+  for (const toml::node& element : *array) {
+    SLUICE_TRY(std::string text, text_of(element));
+    out.push_back(std::move(text));
+  }
+  return out;
+}
+
 Status assign_quantity(const toml::node& value,
                        Result<uint64_t> (*parse)(std::string_view),
                        uint64_t& out) {
@@ -57,6 +72,12 @@ constexpr auto kOptions = std::to_array<Option>({
      "socket",
      [](const toml::node& value, Config& config) -> Status {
        SLUICE_TRY(config.socket, text_of(value));
+       return {};
+     }},
+    {"listen",
+     "addresses",
+     [](const toml::node& value, Config& config) -> Status {
+       SLUICE_TRY(config.addresses, texts_of(value));
        return {};
      }},
     {"listen",
@@ -146,15 +167,50 @@ Status check_admin_address(std::string_view text) {
   return {};
 }
 
+// Only TCP: of a text without tcp:// it is not clear what was meant.
+Status check_tcp_address(const std::string& text) {
+  auto address = transport::SocketAddress::parse(text);
+  if (address.has_error() || !address->is_tcp()) {
+    return SLUICE_ERR(Errc::bad_config,
+                      "listen.addresses: '{}' is no TCP address; expected tcp://IP:PORT as in "
+                      "tcp://127.0.0.1:7440 or tcp://[::1]:7440",
+                      text);
+  }
+  if (!address->is_local()) {
+    return SLUICE_ERR(Errc::bad_config,
+                      "listen.addresses: other machines could reach {}; use 127.0.0.1 or [::1]",
+                      text);
+  }
+  return {};
+}
+
+Status check_listen(const Config& config) {
+  if (!config.socket.empty()) {
+    auto socket = transport::SocketAddress::parse(config.socket);
+    if (socket.has_error() || socket->is_tcp()) {
+      return SLUICE_ERR(Errc::bad_config,
+                        "listen.socket: {}",
+                        socket.has_error() ? socket.error().text
+                                           : "a path is expected; tcp:// goes to listen.addresses "
+                                             "(--listen)");
+    }
+  }
+  if (config.addresses.size() > kTcpAddressesMax) {
+    return SLUICE_ERR(Errc::bad_config,
+                      "listen.addresses: there are {}, expected at most {}",
+                      config.addresses.size(),
+                      kTcpAddressesMax);
+  }
+  for (const std::string& text : config.addresses) {
+    SLUICE_CHECK(check_tcp_address(text));
+  }
+  return {};
+}
+
 }  // namespace
 
 Status Config::validate() const {
-  if (socket.size() > kSocketBytesMax || socket.find('\0') != std::string::npos) {
-    return SLUICE_ERR(Errc::bad_config,
-                      "listen.socket: a path of {} bytes, expected at most {} without NUL",
-                      socket.size(),
-                      kSocketBytesMax);
-  }
+  SLUICE_CHECK(check_listen(*this));
   SLUICE_CHECK(in_range<uint64_t>(
       "listen.connections_max", connections_max, 1, 65536, "1..65536 connections"));
   SLUICE_CHECK(

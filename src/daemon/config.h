@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "src/base/result.h"
 
@@ -15,9 +16,10 @@ inline constexpr uint64_t kDiskBytesMax = 1ull << 50;
 
 struct Config {
   // [listen]
-  std::string socket;              // unix socket path; "" for the default (transport/socket_path.h)
-  uint64_t connections_max = 256;  // 1..65536
-  uint64_t drain_ms = 10'000;      // 100ms..10min: how long SIGTERM waits for requests in flight
+  std::string socket;  // unix socket path; "" for the default (transport/socket_path.h)
+  std::vector<std::string> addresses;  // beside the socket: tcp://IP:PORT on loopback, at most 15
+  uint64_t connections_max = 256;      // 1..65536
+  uint64_t drain_ms = 10'000;  // 100ms..10min: how long SIGTERM waits for requests in flight
   // [ram]
   uint64_t ram_bytes = 1ull << 30;  // 16MiB..16TiB
   // [disk]

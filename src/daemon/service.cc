@@ -67,14 +67,13 @@ double seconds_since_1970() {
 Service::Service(cache::PageCache& cache, spdlog::logger& log)
     : cache_(cache), log_(log), start_seconds_(seconds_since_1970()) {}
 
-void Service::on_open(transport::Session& session, const transport::PeerCredentials& peer) {
+void Service::on_open(transport::Session& session, const transport::Peer& peer) {
   Connection& connection = connections_[&session];
   connection.number = ++opened_;
-  log_.info("connection={} event=open pid={} uid={} gid={}",
+  log_.info("connection={} event=open {}",
             connection.number,
-            peer.pid,
-            peer.uid,
-            peer.gid);
+            peer.address.empty() ? fmt::format("pid={} uid={} gid={}", peer.pid, peer.uid, peer.gid)
+                                 : fmt::format("address={}", peer.address));
 }
 
 void Service::on_close(transport::Session& session, const Error* error) {

@@ -15,7 +15,7 @@
 #include "src/base/clock.h"
 #include "src/cache/page_cache.h"
 #include "src/daemon/counters.h"
-#include "transport/unix_server.h"
+#include "transport/stream_server.h"
 
 namespace sluice::daemon {
 
@@ -24,7 +24,7 @@ class Service final : public transport::SessionHandler {
   // Both must outlive the service.
   Service(cache::PageCache& cache, spdlog::logger& log);
 
-  void on_open(transport::Session& session, const transport::PeerCredentials& peer) override;
+  void on_open(transport::Session& session, const transport::Peer& peer) override;
   void on_event(transport::Session& session, transport::Event event) override;
   void on_close(transport::Session& session, const Error* error) override;
 

@@ -1,6 +1,7 @@
 // sluiced: reads the configuration, wires tier, cache, service and server, and runs until told to
 // stop. SIGTERM and SIGINT drain: requests in flight are answered, the socket file goes, and what
 // was put reaches the disk.
+#include <fmt/format.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 #include <sys/stat.h>
@@ -13,6 +14,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 
@@ -29,7 +31,7 @@
 #include "src/daemon/open_files.h"
 #include "src/daemon/service.h"
 #include "transport/socket_path.h"
-#include "transport/unix_server.h"
+#include "transport/stream_server.h"
 
 namespace sluice::daemon {
 namespace {
@@ -37,6 +39,7 @@ namespace {
 struct Flags {
   std::string config;
   std::string socket;
+  std::vector<std::string> listen;
   std::string ram;
   std::string disk;
   std::string disk_capacity;
@@ -45,7 +48,8 @@ struct Flags {
   bool check_only = false;
 };
 
-transport::UnixServer* draining_server = nullptr;  // of the signal handler; set before it is armed
+transport::StreamServer* draining_server =
+    nullptr;  // of the signal handler; set before it is armed
 
 constexpr uint32_t kTickMs = 500;
 
@@ -64,6 +68,9 @@ Result<Config> read_config(const Flags& flags) {
   }
   if (!flags.socket.empty()) {
     config.socket = flags.socket;
+  }
+  if (!flags.listen.empty()) {
+    config.addresses = flags.listen;
   }
   if (!flags.ram.empty()) {
     SLUICE_TRY(config.ram_bytes, parse_bytes(flags.ram));
@@ -107,7 +114,7 @@ Result<std::string> choose_socket(const Config& config) {
 
 // The admin pages, or nothing where they are off.
 Result<std::unique_ptr<AdminServer>> open_admin(const Config& config,
-                                                transport::UnixServer& server,
+                                                transport::StreamServer& server,
                                                 const Service& service) {
   if (config.admin_address.empty()) {
     return std::unique_ptr<AdminServer>();
@@ -126,20 +133,23 @@ Status serve_until_stopped(const Config& config,
                            Mailbox& mailbox,
                            const Clock& clock,
                            spdlog::logger& log) {
-  transport::UnixServerConfig server_config;
-  SLUICE_TRY(server_config.path, choose_socket(config));
+  transport::StreamServerConfig server_config;
+  SLUICE_TRY(std::string socket, choose_socket(config));
+  server_config.addresses = {std::move(socket)};
+  server_config.addresses.insert(
+      server_config.addresses.end(), config.addresses.begin(), config.addresses.end());
   server_config.connections_max = static_cast<uint32_t>(config.connections_max);
   server_config.drain_ms_max = static_cast<uint32_t>(config.drain_ms);
-  SLUICE_TRY(auto server, transport::UnixServer::open(server_config, service, clock));
+  SLUICE_TRY(auto server, transport::StreamServer::open(server_config, service, clock));
   SLUICE_TRY(auto admin, open_admin(config, *server, service));
   server->every(kTickMs, [&cache] { cache.tick(); });
   mailbox.set_wake([&server, &mailbox] { server->post([&mailbox] { mailbox.run_all(); }); });
   draining_server = server.get();
   std::signal(SIGTERM, on_signal);
   std::signal(SIGINT, on_signal);
-  log.info("event=ready version={} socket={} admin={} ram={} disk={}",
+  log.info("event=ready version={} listen={} admin={} ram={} disk={}",
            kVersion,
-           log_value(server_config.path),
+           log_value(fmt::format("{}", fmt::join(server->addresses(), " "))),
            admin == nullptr ? "off" : admin->address(),
            log_value(format_bytes(config.ram_bytes)),
            config.disk_path.empty() ? "off" : log_value(config.disk_path));
@@ -211,10 +221,13 @@ int main(int argc, char** argv) {
   sluice::keep_standard_streams();
   std::signal(SIGPIPE, SIG_IGN);  // whoever read the log may go
   sluice::daemon::Flags flags;
-  CLI::App app("sluiced: the Sluice daemon, KV cache pages over a unix socket", "sluiced");
+  CLI::App app("sluiced: the Sluice daemon, KV cache pages over unix sockets and TCP", "sluiced");
   app.set_version_flag("--version", sluice::kVersion);
   app.add_option("--config", flags.config, "TOML file; flags override it");
   app.add_option("--socket", flags.socket, "unix socket path");
+  app.add_option(
+         "--listen", flags.listen, "beside the socket, e.g. tcp://127.0.0.1:7440; repeatable")
+      ->allow_extra_args(false);
   app.add_option("--ram", flags.ram, "capacity of the RAM tier, e.g. 1GiB");
   app.add_option("--disk", flags.disk, "folder of the disk tier; none: RAM only");
   app.add_option("--disk-capacity", flags.disk_capacity, "of the disk tier, e.g. 64GiB");

@@ -18,6 +18,7 @@ TEST(Config, ReadsEveryOption) {
   Result<Config> config = read(R"(
     [listen]
     socket = "/tmp/x.sock"
+    addresses = ["tcp://127.0.0.1:7440", "tcp://[::1]:7440"]
     connections_max = 7
     drain = "2s"
     [ram]
@@ -32,6 +33,8 @@ TEST(Config, ReadsEveryOption) {
   )");
   ASSERT_TRUE(config.has_value()) << config.error().text;
   EXPECT_EQ(config->socket, "/tmp/x.sock");
+  EXPECT_EQ(config->addresses,
+            (std::vector<std::string>{"tcp://127.0.0.1:7440", "tcp://[::1]:7440"}));
   EXPECT_EQ(config->connections_max, 7u);
   EXPECT_EQ(config->drain_ms, 2000u);
   EXPECT_EQ(config->ram_bytes, 64ull << 20);
@@ -74,7 +77,13 @@ TEST(Config, RefusesWhatItDoesNotKnowAndSaysWhere) {
       {"[admin]\naddress = \"0.0.0.0:9464\"", "admin.address: other machines could reach"},
       {"[log]\nlevel = \"loud\"", "none of trace, debug"},
       {"[log\n", "sluice.toml:1:"},
-      {"[listen]\nsocket = \"a\\u0000b\"", "without NUL"},
+      {"[listen]\nsocket = \"a\\u0000b\"", "listen.socket: socket path"},
+      {"[listen]\nsocket = \"tcp://127.0.0.1:1\"", "listen.socket: a path is expected"},
+      {"[listen]\naddresses = \"tcp://127.0.0.1:1\"", "listen.addresses: expected a list"},
+      {"[listen]\naddresses = [7440]", "listen.addresses: expected a text"},
+      {"[listen]\naddresses = [\"127.0.0.1:7440\"]", "'127.0.0.1:7440' is no TCP address"},
+      {"[listen]\naddresses = [\"tcp://localhost:7440\"]", "'tcp://localhost:7440' is no TCP"},
+      {"[listen]\naddresses = [\"tcp://0.0.0.0:1\"]", "other machines could reach"},
   };
   for (const auto& [text, fragment] : kBad) {
     Result<Config> config = read(text);
@@ -82,6 +91,16 @@ TEST(Config, RefusesWhatItDoesNotKnowAndSaysWhere) {
     EXPECT_EQ(config.error().code, Errc::bad_config);
     EXPECT_NE(config.error().text.find(fragment), std::string::npos) << config.error().text;
   }
+}
+
+TEST(Config, AddressesAreBounded) {
+  Config config;
+  config.addresses = std::vector<std::string>(15, "tcp://127.0.0.1:7440");
+  EXPECT_TRUE(config.validate().has_value());
+  config.addresses.push_back("tcp://127.0.0.1:7441");
+  ASSERT_TRUE(config.validate().has_error());
+  EXPECT_NE(config.validate().error().text.find("there are 16, expected at most 15"),
+            std::string::npos);
 }
 
 TEST(Config, RefusesTextThatWouldOverflowTheParser) {

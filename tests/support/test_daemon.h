@@ -13,7 +13,7 @@
 #include "src/cache/page_cache.h"
 #include "src/daemon/service.h"
 #include "tests/support/temp_folder.h"
-#include "transport/unix_server.h"
+#include "transport/stream_server.h"
 
 namespace sluice::testing {
 
@@ -34,11 +34,11 @@ class TestDaemon {
 
   // Serves with `handler`, or with the service itself.
   void start(transport::SessionHandler* handler = nullptr) {
-    transport::UnixServerConfig config;
-    config.path = socket_;
+    transport::StreamServerConfig config;
+    config.addresses = {socket_};
     config.drain_ms_max = 200;
     auto server =
-        transport::UnixServer::open(config, handler == nullptr ? *service_ : *handler, clock_);
+        transport::StreamServer::open(config, handler == nullptr ? *service_ : *handler, clock_);
     ASSERT_TRUE(server.has_value()) << server.error().to_string();
     server_ = *std::move(server);
     thread_ = std::thread([this] { EXPECT_TRUE(server_->run().has_value()); });
@@ -63,7 +63,7 @@ class TestDaemon {
   spdlog::logger log_{"test", std::make_shared<spdlog::sinks::null_sink_st>()};
   std::unique_ptr<cache::PageCache> cache_;
   std::unique_ptr<daemon::Service> service_;
-  std::unique_ptr<transport::UnixServer> server_;
+  std::unique_ptr<transport::StreamServer> server_;
   std::thread thread_;
 };
 

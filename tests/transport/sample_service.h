@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "transport/unix_server.h"
+#include "transport/stream_server.h"
 
 namespace sluice::transport {
 
@@ -19,7 +19,7 @@ class SampleService final : public SessionHandler {
  public:
   using Page = std::shared_ptr<const Bytes>;
 
-  void on_open(Session&, const PeerCredentials& peer) override {
+  void on_open(Session&, const Peer& peer) override {
     peer_ = peer;
     ++opened_;
   }
@@ -43,7 +43,7 @@ class SampleService final : public SessionHandler {
 
   size_t puts_aborted() const { return puts_aborted_; }
 
-  const PeerCredentials& peer() const { return peer_; }
+  const Peer& peer() const { return peer_; }
 
   size_t opened() const { return opened_; }
 
@@ -153,7 +153,7 @@ class SampleService final : public SessionHandler {
   std::map<Hash32, Page> pages_;
   std::map<std::pair<Session*, RequestId>, Put> puts_;
   std::vector<std::string> errors_;
-  PeerCredentials peer_;
+  Peer peer_;
   size_t opened_ = 0;
   size_t puts_aborted_ = 0;
 };

@@ -10,7 +10,7 @@
 #include "src/base/prng.h"
 #include "transport/byte_stream.h"
 #include "transport/session.h"
-#include "transport/unix_server.h"
+#include "transport/stream_server.h"
 
 namespace sluice::transport {
 

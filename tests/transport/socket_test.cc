@@ -1,4 +1,4 @@
-// Requester and UnixServer over a real socket: mode, takeover, limits, garbage, drain, deadlines.
+// Requester and StreamServer over a real socket: mode, takeover, limits, garbage, drain, deadlines.
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/socket.h>
@@ -19,9 +19,9 @@
 #include "tests/transport/wire_bytes.h"
 #include "transport/owned_fd.h"
 #include "transport/requester.h"
-#include "transport/unix_address.h"
-#include "transport/unix_server.h"
-#include "transport/unix_stream.h"
+#include "transport/socket_address.h"
+#include "transport/socket_stream.h"
+#include "transport/stream_server.h"
 
 namespace sluice::transport {
 namespace {
@@ -37,17 +37,22 @@ CallOptions within(uint64_t ms) {
   return {.deadline_ns = in_ms(ms)};
 }
 
-// A folder of its own for each test.
-class UnixSocket : public ::testing::Test {
+// A server and a folder of its own for each test.
+class ServedSocket {
  protected:
-  UnixSocket() { config_.path = folder_ + "/s.sock"; }
+  // "": a unix socket in the test's folder.
+  explicit ServedSocket(const std::string& address)
+      : address_(address.empty() ? folder_ + "/s.sock" : address) {
+    config_.addresses = {address_};
+  }
 
-  ~UnixSocket() override { stop(); }
+  ~ServedSocket() { stop(); }
 
   void start(SessionHandler* handler = nullptr) {
-    auto server = UnixServer::open(config_, handler == nullptr ? service_ : *handler, kClock);
+    auto server = StreamServer::open(config_, handler == nullptr ? service_ : *handler, kClock);
     ASSERT_FALSE(server.has_error()) << server.error().to_string();
     server_ = *std::move(server);
+    address_ = server_->addresses().at(0);
     thread_ = std::thread([this] { EXPECT_FALSE(server_->run().has_error()); });
   }
 
@@ -60,7 +65,7 @@ class UnixSocket : public ::testing::Test {
   }
 
   std::unique_ptr<Requester> connect(bool hello = true) {
-    auto stream = connect_unix(config_.path, in_ms(5000));
+    auto stream = connect_socket(address_, in_ms(5000));
     EXPECT_FALSE(stream.has_error()) << stream.error().to_string();
     auto requester = std::make_unique<Requester>(*std::move(stream), kClock);
     if (hello) {
@@ -72,9 +77,18 @@ class UnixSocket : public ::testing::Test {
 
   // A connected socket without a Requester.
   OwnedFd connect_raw() {
-    OwnedFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    sockaddr_un address = *unix_address(config_.path);
-    EXPECT_EQ(::connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+    const SocketAddress address = *SocketAddress::parse(address_);
+    OwnedFd fd(::socket(address.family(), SOCK_STREAM | SOCK_CLOEXEC, 0));
+    EXPECT_EQ(::connect(fd.get(), address.get(), address.bytes()), 0);
+    return fd;
+  }
+
+  // A bound socket that is no Sluice daemon's.
+  OwnedFd bind_raw() {
+    SocketAddress address = *SocketAddress::parse(address_);
+    OwnedFd fd(::socket(address.family(), SOCK_STREAM | SOCK_CLOEXEC, 0));
+    EXPECT_EQ(::bind(fd.get(), address.get(), address.bytes()), 0);
+    address_ = address.is_tcp() ? SocketAddress::of_socket(fd.get(), false).text() : address_;
     return fd;
   }
 
@@ -89,19 +103,40 @@ class UnixSocket : public ::testing::Test {
   }
 
   std::string open_error() {
-    auto server = UnixServer::open(config_, service_, kClock);
+    auto server = StreamServer::open(config_, service_, kClock);
     return server.has_error() ? server.error().to_string() : "";
   }
 
   testing::TempFolder temp_;
   std::string folder_ = temp_.path();
-  UnixServerConfig config_;
+  std::string address_;  // where the server listens, or is to
+  StreamServerConfig config_;
   SampleService service_;
-  std::unique_ptr<UnixServer> server_;
+  std::unique_ptr<StreamServer> server_;
   std::thread thread_;
 };
 
-TEST_F(UnixSocket, PagesGoThereAndBack) {
+class Socket : public ::testing::TestWithParam<const char*>, protected ServedSocket {
+ protected:
+  Socket() : ServedSocket(GetParam()) {}
+};
+
+std::string kind_name(const ::testing::TestParamInfo<const char*>& kind) {
+  constexpr std::array kNames = {"Unix", "TcpOverIpv4", "TcpOverIpv6"};
+  return kNames.at(kind.index);
+}
+
+INSTANTIATE_TEST_SUITE_P(Over,
+                         Socket,
+                         ::testing::Values("", "tcp://127.0.0.1:0", "tcp://[::1]:0"),
+                         kind_name);
+
+class UnixSocket : public ::testing::Test, protected ServedSocket {
+ protected:
+  UnixSocket() : ServedSocket("") {}
+};
+
+TEST_P(Socket, PagesGoThereAndBack) {
   start();
   auto requester = connect();
   GetRequest get{.handle = 7};
@@ -119,8 +154,13 @@ TEST_F(UnixSocket, PagesGoThereAndBack) {
     EXPECT_EQ(sink.pages[i], random_bytes(1'200'000 + i, i));
   }
   stop();
-  EXPECT_EQ(service_.peer().pid, ::getpid());
-  EXPECT_EQ(service_.peer().uid, ::getuid());
+  if (address_.starts_with("tcp://")) {
+    EXPECT_TRUE(service_.peer().address.starts_with("tcp://")) << service_.peer().address;
+  } else {
+    EXPECT_EQ(service_.peer().address, "");
+    EXPECT_EQ(service_.peer().pid, ::getpid());
+    EXPECT_EQ(service_.peer().uid, ::getuid());
+  }
 }
 
 // Answers as the service does, but takes 20 ms for each page.
@@ -128,9 +168,7 @@ class SlowPages final : public SessionHandler {
  public:
   explicit SlowPages(SessionHandler& inner) : inner_(inner) {}
 
-  void on_open(Session& session, const PeerCredentials& peer) override {
-    inner_.on_open(session, peer);
-  }
+  void on_open(Session& session, const Peer& peer) override { inner_.on_open(session, peer); }
 
   void on_event(Session& session, Event event) override {
     if (std::holds_alternative<GetPageEvent>(event)) {
@@ -145,7 +183,7 @@ class SlowPages final : public SessionHandler {
   SessionHandler& inner_;
 };
 
-TEST_F(UnixSocket, ALongRequestLeavesTurnsToOthers) {
+TEST_P(Socket, ALongRequestLeavesTurnsToOthers) {
   SlowPages slow(service_);
   service_.store(key_of(1), random_bytes(1000, 1));
   start(&slow);
@@ -165,17 +203,17 @@ TEST_F(UnixSocket, ALongRequestLeavesTurnsToOthers) {
   stop();  // before the handler goes
 }
 
-TEST_F(UnixSocket, PeersThatConnectWithoutEndLeaveTurnsToOthers) {
+TEST_P(Socket, PeersThatConnectWithoutEndLeaveTurnsToOthers) {
   start();
   auto other = connect();
   std::atomic<bool> over = false;
   std::vector<std::thread> storm;
   for (int i = 0; i < 3; ++i) {
     storm.emplace_back([&] {
-      const sockaddr_un address = *unix_address(config_.path);
+      const SocketAddress address = *SocketAddress::parse(address_);
       while (!over) {
-        OwnedFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-        ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
+        OwnedFd fd(::socket(address.family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+        ::connect(fd.get(), address.get(), address.bytes());
       }
     });
   }
@@ -195,19 +233,15 @@ TEST_F(UnixSocket, TheSocketFileHasItsModeAndGoesAway) {
 
   struct stat info {};
 
-  ASSERT_EQ(::lstat(config_.path.c_str(), &info), 0);
+  ASSERT_EQ(::lstat(address_.c_str(), &info), 0);
   EXPECT_TRUE(S_ISSOCK(info.st_mode));
   EXPECT_EQ(info.st_mode & 0777, 0660u);
   stop();
-  EXPECT_NE(::lstat(config_.path.c_str(), &info), 0);
+  EXPECT_NE(::lstat(address_.c_str(), &info), 0);
 }
 
 TEST_F(UnixSocket, AStaleFileIsReplaced) {
-  {
-    OwnedFd fd(::socket(AF_UNIX, SOCK_STREAM, 0));
-    sockaddr_un address = *unix_address(config_.path);
-    ASSERT_EQ(::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
-  }
+  bind_raw();
   start();
   EXPECT_FALSE(connect()->stats(within(5000)).has_error());
 }
@@ -219,52 +253,116 @@ TEST_F(UnixSocket, ASecondDaemonIsRefusedAndTheFirstGoesOn) {
 }
 
 TEST_F(UnixSocket, ASocketOfAnotherProgramIsLeftAlone) {
-  OwnedFd fd(::socket(AF_UNIX, SOCK_STREAM, 0));
-  sockaddr_un address = *unix_address(config_.path);
-  ASSERT_EQ(::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  OwnedFd fd = bind_raw();
   ASSERT_EQ(::listen(fd.get(), 1), 0);
   EXPECT_NE(open_error().find("another daemon listens there"), std::string::npos) << open_error();
 }
 
 TEST_F(UnixSocket, AFileThatIsNoSocketIsLeftAlone) {
-  std::ofstream(config_.path) << "precious";
+  std::ofstream(address_) << "precious";
   EXPECT_NE(open_error().find("no socket"), std::string::npos) << open_error();
   std::string text;
-  std::ifstream(config_.path) >> text;
+  std::ifstream(address_) >> text;
   EXPECT_EQ(text, "precious");
+}
+
+TEST(SocketAddress, TakesPathsAndTcpWithIpAndPort) {
+  const std::tuple<const char*, bool, bool> kGood[] = {
+      {"/run/sluice/sluice.sock", false, true},
+      {"relative.sock", false, true},
+      {"127.0.0.1:7440", false, true},  // a file name too
+      {"tcp://127.0.0.1:7440", true, true},
+      {"tcp://127.9.9.9:1", true, true},
+      {"tcp://[::1]:65535", true, true},
+      {"tcp://10.0.0.5:7440", true, false},
+      {"tcp://0.0.0.0:0", true, false},
+      {"tcp://[::]:7440", true, false},
+      {"tcp://[fd00::5]:7440", true, false},
+      {"tcp://[::ffff:127.0.0.1]:7440", true, false},
+  };
+  for (const auto& [text, tcp, local] : kGood) {
+    auto address = SocketAddress::parse(text);
+    ASSERT_TRUE(address.has_value()) << address.error().to_string();
+    EXPECT_EQ(address->text(), text);
+    EXPECT_EQ(address->is_tcp(), tcp) << text;
+    EXPECT_EQ(address->is_local(), local) << text;
+  }
+}
+
+TEST(SocketAddress, RefusesWhatItIsNot) {
+  const std::string kBad[] = {"",
+                              std::string(108, 'x'),
+                              std::string("a\0b", 3),
+                              "tcp://",
+                              "tcp://:7440",
+                              "tcp://127.0.0.1",
+                              "tcp://127.0.0.1:",
+                              "tcp://127.0.0.1:65536",
+                              "tcp://127.0.0.1:-1",
+                              "tcp://127.0.0.1: 1",
+                              "tcp://127.0.0.1:7440/",
+                              "tcp://127.0.0.1:7440x",
+                              std::string("tcp://127.0.0.1\0:7440", 21),
+                              "tcp://localhost:7440",
+                              "tcp://::1:7440",
+                              "tcp://[]:7440",
+                              "tcp://[127.0.0.1]:7440",
+                              "tcp://[::1%lo]:7440",
+                              "TCP://127.0.0.1:7440",
+                              "tls://127.0.0.1:7440"};
+  for (const std::string& text : kBad) {
+    auto address = SocketAddress::parse(text);
+    ASSERT_TRUE(address.has_error()) << text;
+    EXPECT_EQ(address.error().code, Errc::invalid_argument);
+  }
+}
+
+TEST_F(UnixSocket, SeveralAddressesAreServedAtOnce) {
+  config_.addresses = {address_, "tcp://127.0.0.1:0", "tcp://[::1]:0"};
+  start();
+  for (const std::string& address : server_->addresses()) {
+    address_ = address;
+    EXPECT_FALSE(connect()->stats(within(5000)).has_error()) << address;
+  }
+}
+
+TEST_F(UnixSocket, AnAddressThatIsTakenIsNamed) {
+  config_.addresses = {"tcp://127.0.0.1:0"};
+  start();
+  config_.addresses = {address_};
+  EXPECT_NE(open_error().find(address_ + ": bind: Address already in use"), std::string::npos)
+      << open_error();
+  EXPECT_FALSE(connect()->stats(within(5000)).has_error());
 }
 
 TEST_F(UnixSocket, BadConfigurationsNameTheField) {
   config_.connections_max = 0;
   EXPECT_NE(open_error().find("bad_config: connections_max is 0"), std::string::npos);
   config_.connections_max = 1;
-  config_.path = std::string(200, 'x');
+  config_.addresses[0] = std::string(200, 'x');
   EXPECT_NE(open_error().find("bad_config: socket path"), std::string::npos) << open_error();
-  config_.path = folder_ + "/nowhere/s.sock";
+  config_.addresses[0] = folder_ + "/nowhere/s.sock";
   EXPECT_NE(open_error().find("io_error"), std::string::npos) << open_error();
 }
 
-TEST_F(UnixSocket, ConnectingSaysWhenNobodyListens) {
-  EXPECT_EQ(connect_unix(config_.path, in_ms(1000)).error().code, Errc::connection_lost);
-  EXPECT_EQ(connect_unix(std::string(200, 'x'), in_ms(1000)).error().code, Errc::invalid_argument);
+TEST_P(Socket, ConnectingSaysWhenNobodyListens) {
+  EXPECT_EQ(connect_socket(address_, in_ms(1000)).error().code, Errc::connection_lost);
+  EXPECT_EQ(connect_socket(std::string(200, 'x'), in_ms(1000)).error().code,
+            Errc::invalid_argument);
 }
 
 TEST_F(UnixSocket, AFullBacklogTimesOut) {
-  OwnedFd fd(::socket(AF_UNIX, SOCK_STREAM, 0));
-  sockaddr_un address = *unix_address(config_.path);
-  ASSERT_EQ(::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  OwnedFd fd = bind_raw();
   ASSERT_EQ(::listen(fd.get(), 0), 0);
-  auto first = connect_unix(config_.path, in_ms(1000));
+  auto first = connect_socket(address_, in_ms(1000));
   EXPECT_FALSE(first.has_error());
   uint64_t start_ns = kClock.now_ns();
-  EXPECT_EQ(connect_unix(config_.path, in_ms(50)).error().code, Errc::timed_out);
+  EXPECT_EQ(connect_socket(address_, in_ms(50)).error().code, Errc::timed_out);
   EXPECT_LT(kClock.now_ns() - start_ns, 1000 * kMs);
 }
 
-TEST_F(UnixSocket, ASilentDaemonTimesOut) {
-  OwnedFd fd(::socket(AF_UNIX, SOCK_STREAM, 0));
-  sockaddr_un address = *unix_address(config_.path);
-  ASSERT_EQ(::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+TEST_P(Socket, ASilentDaemonTimesOut) {
+  OwnedFd fd = bind_raw();
   ASSERT_EQ(::listen(fd.get(), 5), 0);
   auto requester = connect(false);
   EXPECT_EQ(requester->hello({}, within(50)).error().code, Errc::timed_out);
@@ -279,10 +377,8 @@ TEST_F(UnixSocket, ASilentDaemonTimesOut) {
   EXPECT_LT(kClock.now_ns() - start_ns, 2000 * kMs);
 }
 
-TEST_F(UnixSocket, ADaemonThatDiesEndsTheCall) {
-  OwnedFd listener(::socket(AF_UNIX, SOCK_STREAM, 0));
-  sockaddr_un address = *unix_address(config_.path);
-  ASSERT_EQ(::bind(listener.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+TEST_P(Socket, ADaemonThatDiesEndsTheCall) {
+  OwnedFd listener = bind_raw();
   ASSERT_EQ(::listen(listener.get(), 5), 0);
   auto requester = connect(false);
   std::thread dies([&] { OwnedFd(::accept(listener.get(), nullptr, nullptr)); });
@@ -290,7 +386,7 @@ TEST_F(UnixSocket, ADaemonThatDiesEndsTheCall) {
   dies.join();
 }
 
-TEST_F(UnixSocket, GarbageClosesOnlyItsOwnConnection) {
+TEST_P(Socket, GarbageClosesOnlyItsOwnConnection) {
   start();
   auto good = connect();
   Bytes page = random_bytes(100'000, 1);
@@ -311,7 +407,7 @@ TEST_F(UnixSocket, GarbageClosesOnlyItsOwnConnection) {
             20);
 }
 
-TEST_F(UnixSocket, AClientThatDiesInAPutLeavesNothing) {
+TEST_P(Socket, AClientThatDiesInAPutLeavesNothing) {
   start();
   {
     OwnedFd fd = connect_raw();
@@ -331,7 +427,7 @@ TEST_F(UnixSocket, AClientThatDiesInAPutLeavesNothing) {
   EXPECT_TRUE(service_.errors().at(0).starts_with("connection_lost")) << service_.errors().at(0);
 }
 
-TEST_F(UnixSocket, AThousandConnectionsComeAndGo) {
+TEST_P(Socket, AThousandConnectionsComeAndGo) {
   start();
   for (int i = 0; i < 1000; ++i) {
     auto requester = connect(i % 3 != 0);
@@ -345,7 +441,7 @@ TEST_F(UnixSocket, AThousandConnectionsComeAndGo) {
   EXPECT_EQ(service_.errors().size(), 1201u);
 }
 
-TEST_F(UnixSocket, OneConnectionTooManyIsToldWhy) {
+TEST_P(Socket, OneConnectionTooManyIsToldWhy) {
   config_.connections_max = 2;
   start();
   auto a = connect();
@@ -359,7 +455,20 @@ TEST_F(UnixSocket, OneConnectionTooManyIsToldWhy) {
   }
 }
 
-TEST_F(UnixSocket, SlowClientsAreClosedOthersServed) {
+TEST_P(Socket, SilentPeersGiveWayToThoseThatSayHello) {
+  config_.connections_max = 3;
+  start();
+  auto good = connect();
+  std::vector<OwnedFd> silent;
+  for (int i = 0; i < 10; ++i) {
+    silent.push_back(connect_raw());
+    EXPECT_FALSE(connect()->stats(within(5000)).has_error());
+  }
+  EXPECT_EQ(frames_of(read_to_end(silent[0].get())).at(0).status(), Errc::overloaded);
+  EXPECT_FALSE(good->stats(within(5000)).has_error());
+}
+
+TEST_P(Socket, SlowClientsAreClosedOthersServed) {
   config_.session.frame_ms_max = 60;
   start();
   auto good = connect();
@@ -377,7 +486,7 @@ class LateService final : public SessionHandler {
  public:
   explicit LateService(SampleService& inner) : inner_(inner) {}
 
-  void on_open(Session& session, const PeerCredentials& peer) override {
+  void on_open(Session& session, const Peer& peer) override {
     open_.insert(&session);
     inner_.on_open(session, peer);
   }
@@ -403,7 +512,7 @@ class LateService final : public SessionHandler {
     }
   }
 
-  UnixServer* server = nullptr;
+  StreamServer* server = nullptr;
 
  private:
   SampleService& inner_;
@@ -411,7 +520,7 @@ class LateService final : public SessionHandler {
   std::vector<std::thread> workers_;
 };
 
-TEST_F(UnixSocket, AnswersFromAnotherThreadReachTheirClients) {
+TEST_P(Socket, AnswersFromAnotherThreadReachTheirClients) {
   LateService late(service_);
   start(&late);
   late.server = server_.get();
@@ -432,8 +541,8 @@ TEST_F(UnixSocket, AnswersFromAnotherThreadReachTheirClients) {
   late.join();
 }
 
-TEST_F(UnixSocket, WorkThatReturnsIsDoneAgainAndAgainUntilTheEnd) {
-  auto server = UnixServer::open(config_, service_, kClock);
+TEST_P(Socket, WorkThatReturnsIsDoneAgainAndAgainUntilTheEnd) {
+  auto server = StreamServer::open(config_, service_, kClock);
   ASSERT_FALSE(server.has_error());
   server_ = *std::move(server);
   std::atomic<int> rounds = 0;
@@ -447,15 +556,15 @@ TEST_F(UnixSocket, WorkThatReturnsIsDoneAgainAndAgainUntilTheEnd) {
   stop();
 }
 
-TEST_F(UnixSocket, DrainTellsIdleClientsAndReturns) {
+TEST_P(Socket, DrainTellsIdleClientsAndReturns) {
   start();
   auto requester = connect();
   stop();
   EXPECT_EQ(requester->stats(within(5000)).error().code, Errc::draining);
-  EXPECT_EQ(connect_unix(config_.path, in_ms(100)).error().code, Errc::connection_lost);
+  EXPECT_EQ(connect_socket(address_, in_ms(100)).error().code, Errc::connection_lost);
 }
 
-TEST_F(UnixSocket, DrainFinishesAGetThatIsUnderWay) {
+TEST_P(Socket, DrainFinishesAGetThatIsUnderWay) {
   start();
   Bytes page = random_bytes(20'000'000, 1);
   service_.store(key_of(1), page);
@@ -471,7 +580,7 @@ TEST_F(UnixSocket, DrainFinishesAGetThatIsUnderWay) {
 
     void page_missing(const PageMeta&) override {}
 
-    UnixServer* server = nullptr;
+    StreamServer* server = nullptr;
     Bytes got;
   };
 
@@ -483,7 +592,7 @@ TEST_F(UnixSocket, DrainFinishesAGetThatIsUnderWay) {
   EXPECT_EQ(sink.got, page);
 }
 
-TEST_F(UnixSocket, DrainDoesNotWaitForEverForAClientThatTakesNothing) {
+TEST_P(Socket, DrainDoesNotWaitForEverForAClientThatTakesNothing) {
   config_.drain_ms_max = 100;
   start();
   service_.store(key_of(1), Bytes(50'000'000));
