@@ -19,6 +19,10 @@ Status in_range(
                     high);
 }
 
+bool is_printable(std::string_view text) {
+  return std::all_of(text.begin(), text.end(), [](char c) { return c >= ' ' && c <= '~'; });
+}
+
 Status printable(std::string_view message,
                  std::string_view field,
                  std::string_view text,

@@ -22,6 +22,8 @@ Status printable(std::string_view message,
                  std::string_view text,
                  size_t bytes_max);
 
+bool is_printable(std::string_view text);
+
 // A text of `bytes` bytes. Errors: truncated.
 Result<std::string> read_text(ByteReader& in, size_t bytes, std::string_view field);
 

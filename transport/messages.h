@@ -23,6 +23,8 @@ using EncodingBytes = std::array<uint8_t, 16>;  // an encoding_id; zeros: any
 
 inline constexpr uint32_t kTextBytesMax = 4096;     // an error's or a miss reason's sentence
 inline constexpr uint32_t kSoftwareBytesMax = 128;  // "sluiced 0.1.0"
+inline constexpr uint32_t kTokenBytesMin = 32;      // shorter ones could be guessed
+inline constexpr uint32_t kTokenBytesMax = 128;
 inline constexpr uint32_t kLookupGroupsMax = 1024;  // KV groups x head ranges
 inline constexpr uint32_t kRowsMax = 255;           // refinement rows of one page
 inline constexpr uint32_t kStatsMax = 1024;
@@ -39,9 +41,13 @@ struct HelloRequest {
   uint64_t reply_credit_bytes = 8ull << 20;  // reply bytes that may wait for this client
   Hash32 self_test{};                        // of the client's hash chain
   std::string software{};                    // printable ASCII
+  std::string token{};                       // the same; "": none. In no log and no error's text
 
   bool operator==(const HelloRequest&) const = default;
 };
+
+// The largest HELLO request: all that a peer may send before it is known.
+inline constexpr uint32_t kHelloBytesMax = 56 + kSoftwareBytesMax + kTokenBytesMax;
 
 struct HelloReply {
   uint8_t version = kProtocolVersion;

@@ -15,6 +15,13 @@ Status check(const HelloRequest& m) {
                         m.reply_credit_bytes,
                         kCreditBytesMin,
                         kCreditBytesMax));
+  if (!m.token.empty()) {
+    SLUICE_CHECK(
+        in_range("HELLO request", "token_bytes", m.token.size(), kTokenBytesMin, kTokenBytesMax));
+    if (!is_printable(m.token)) {  // says nothing of the token itself
+      return SLUICE_ERR(Errc::bad_value, "HELLO request: token is not printable ASCII");
+    }
+  }
   return printable("HELLO request", "software", m.software, kSoftwareBytesMax);
 }
 
@@ -44,9 +51,10 @@ Result<Bytes> encode(const HelloRequest& message) {
   SLUICE_CHECK(check(message));
   ByteWriter out;
   out.write(message.version_min).write(message.version_max);
-  out.write(static_cast<uint16_t>(message.software.size())).write_zeros(4);
+  out.write(static_cast<uint16_t>(message.software.size()));
+  out.write(static_cast<uint16_t>(message.token.size())).write_zeros(2);
   out.write(message.features).write(message.reply_credit_bytes).write_bytes(message.self_test);
-  out.write_bytes(as_bytes(message.software));
+  out.write_bytes(as_bytes(message.software)).write_bytes(as_bytes(message.token));
   return std::move(out).take();
 }
 
@@ -57,11 +65,13 @@ Result<HelloRequest> parse(ByteSpan payload) {
   SLUICE_TRY(out.version_min, in.read<uint8_t>("version_min"));
   SLUICE_TRY(out.version_max, in.read<uint8_t>("version_max"));
   SLUICE_TRY(auto software_bytes, in.read<uint16_t>("software_bytes"));
-  SLUICE_CHECK(in.skip_reserved(4, "reserved"));
+  SLUICE_TRY(auto token_bytes, in.read<uint16_t>("token_bytes"));
+  SLUICE_CHECK(in.skip_reserved(2, "reserved"));
   SLUICE_TRY(out.features, in.read<uint64_t>("features"));
   SLUICE_TRY(out.reply_credit_bytes, in.read<uint64_t>("reply_credit_bytes"));
   SLUICE_TRY(out.self_test, in.read_array<32>("self_test"));
   SLUICE_TRY(out.software, read_text(in, software_bytes, "software"));
+  SLUICE_TRY(out.token, read_text(in, token_bytes, "token"));
   SLUICE_CHECK(in.expect_end());
   SLUICE_CHECK(check(out));
   return out;

@@ -107,6 +107,12 @@ Status Session::check_first_frame(const FrameHeader& header) const {
                       message_name(header.type),
                       hello_done_ ? "after a" : "before");
   }
+  if (!hello_done_ && header.payload_bytes > kHelloBytesMax) {
+    return SLUICE_ERR(Errc::too_large,
+                      "a HELLO of {} bytes, expected at most {}",
+                      header.payload_bytes,
+                      kHelloBytesMax);
+  }
   bool last = header.has(kFlagLast);
   if (header.has(kFlagPageBytes) || header.frame_index != 0 ||
       last != (header.type != MessageType::put)) {

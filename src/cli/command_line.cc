@@ -30,6 +30,7 @@ struct CommandLine {
   DoctorOptions doctor;
   SlotOptions slot;
   std::vector<std::string> names;  // page files or keys
+  std::string file;
   std::string folder;
   std::string anchor;
   bool dry_run = false;
@@ -38,6 +39,7 @@ struct CommandLine {
 
 void add_daemon_options(CLI::App& command, DaemonOptions& options) {
   command.add_option("--socket", options.socket, "the daemon's unix socket, or tcp://IP:PORT");
+  command.add_option("--token-file", options.token_file, "file of the token for tcp://IP:PORT");
   command.add_option("--deadline-ms", options.deadline_ms, "longest wait for one request")
       ->check(CLI::Range(1, 600'000))
       ->capture_default_str();
@@ -90,6 +92,13 @@ void add_daemon_commands(CLI::App& app, CommandLine& line) {
                          "the daemon's counters",
                          [&line] { return stat(line.daemon, line.output); }),
                      line.daemon);
+  add(app,
+      line,
+      "token",
+      "makes a token file, and prints what the daemon keeps of it",
+      [&line] { return token(line.file, line.output); })
+      .add_option("file", line.file, "made where it is missing")
+      ->required();
   CLI::App& doctor_command =
       add(app, line, "doctor", "what of this machine to repair or improve", [&line] {
         return doctor(line.doctor, line.output);

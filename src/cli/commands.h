@@ -18,6 +18,9 @@ Result<int> ping(const DaemonOptions& options, const OutputOptions& output);
 // The daemon's counters.
 Result<int> stat(const DaemonOptions& options, const OutputOptions& output);
 
+// Makes a file with a new token where it is missing, and prints the SHA-256 of the token in it.
+Result<int> token(const std::string& file, const OutputOptions& output);
+
 // How many tokens of a sequence the daemon can serve, and why none where it can serve none.
 Result<int> lookup(const SequenceOptions& options, const OutputOptions& output);
 

@@ -62,7 +62,9 @@ Result<client::LlamaCacheOptions> cache_options(const SequenceOptions& options) 
 
 Result<std::unique_ptr<client::Client>> open_client(const DaemonOptions& options) {
   SLUICE_TRY(auto client,
-             client::Client::open({.address = options.socket, .deadline_ms = options.deadline_ms}));
+             client::Client::open({.address = options.socket,
+                                   .token_file = options.token_file,
+                                   .deadline_ms = options.deadline_ms}));
   Result<transport::Requester*> connected = client->requester();
   if (connected.has_error() && connected.error().code == Errc::io_error) {
     return SLUICE_ERR(

@@ -16,6 +16,7 @@ namespace sluice::cli {
 
 struct DaemonOptions {
   std::string socket;           // "": the default places
+  std::string token_file;       // "": $SLUICE_TOKEN_FILE
   uint32_t deadline_ms = 5000;  // of each request
 };
 

@@ -9,8 +9,10 @@
 #include <utility>
 
 #include "src/base/version.h"
+#include "src/client/token_file.h"
 #include "src/model/chain.h"
 #include "transport/frame.h"
+#include "transport/socket_address.h"
 #include "transport/socket_path.h"
 #include "transport/socket_stream.h"
 
@@ -27,8 +29,11 @@ transport::TraceId draw_trace_id() {
 }
 
 // Returns the daemon's name.
-Result<std::string> say_hello(transport::Requester& requester, const transport::CallOptions& call) {
+Result<std::string> say_hello(transport::Requester& requester,
+                              std::string token,
+                              const transport::CallOptions& call) {
   transport::HelloRequest hello;
+  hello.token = std::move(token);
   hello.self_test = chain_self_test();
   hello.software = std::string("libsluice ") + kVersion;
   SLUICE_TRY(transport::HelloReply reply, requester.hello(hello, call));
@@ -85,12 +90,23 @@ Result<transport::Requester*> Client::requester() {
   return requester_.get();
 }
 
+// Read for each connection: a token may change while the process runs. A unix socket needs none.
+Result<std::string> Client::token(const std::string& address) const {
+  SLUICE_TRY(const auto parsed, transport::SocketAddress::parse(address));
+  const std::string path = find_token_file(options_.token_file);
+  if (!parsed.is_tcp() || path.empty()) {
+    return std::string();
+  }
+  return read_token_file(path);
+}
+
 Result<std::unique_ptr<transport::Requester>> Client::connect() {
   transport::CallOptions call = call_options();
-  SLUICE_TRY(auto stream,
-             transport::connect_socket(find_socket(options_.address), call.deadline_ns));
+  const std::string address = find_socket(options_.address);
+  SLUICE_TRY(std::string shown, token(address));
+  SLUICE_TRY(auto stream, transport::connect_socket(address, call.deadline_ns));
   auto fresh = std::make_unique<transport::Requester>(std::move(stream), clock_);
-  SLUICE_TRY(daemon_software_, say_hello(*fresh, call));
+  SLUICE_TRY(daemon_software_, say_hello(*fresh, std::move(shown), call));
   return fresh;
 }
 

@@ -19,6 +19,8 @@ struct ClientOptions {
   // Unix socket path or tcp://IP:PORT; "": $SLUICE_SOCKET, which is either, the user's socket, the
   // service's, the first there is.
   std::string address;
+  // Whose content is shown to a daemon over TCP (token_file.h); "": $SLUICE_TOKEN_FILE, if set.
+  std::string token_file;
   // Of each request, and of each call beside the time that its pages may take; 1..600000.
   uint32_t deadline_ms = 5000;
 };
@@ -81,6 +83,7 @@ class Client {
 
   uint64_t deadline_ns() const { return uint64_t{options_.deadline_ms} * 1'000'000; }
 
+  Result<std::string> token(const std::string& address) const;
   Result<std::unique_ptr<transport::Requester>> connect();
   void end_call();
 

@@ -98,10 +98,11 @@ SLUICE_API const char* sluice_model_json(const sluice_model* model);
 
 /* Makes a client, which connects when a call first needs the daemon. `address`: a unix socket path
  * or tcp://IP:PORT, or NULL for $SLUICE_SOCKET where it is set, else $XDG_RUNTIME_DIR/sluice.sock
- * where it exists, else /run/sluice/sluice.sock. deadline_ms: 1 to 600000. Errors:
- * invalid_argument. Errors of a request, from every call that makes one: connection_lost,
- * timed_out, protocol_error, bad_version, identity_mismatch (the key chain's self-test differs),
- * draining, overloaded. */
+ * where it exists, else /run/sluice/sluice.sock. Over TCP the daemon is shown the token in the file
+ * that $SLUICE_TOKEN_FILE names. deadline_ms: 1 to 600000. Errors: invalid_argument.
+ * Errors of a request, from every call that makes one: connection_lost, timed_out, protocol_error,
+ * bad_version, identity_mismatch (the key chain's self-test differs), draining, overloaded,
+ * invalid_argument (no token, or not the daemon's), io_error. */
 SLUICE_API int sluice_client_open(const char* address, uint32_t deadline_ms, sluice_client** out);
 /* Closes and frees. NULL is allowed; spaces and connectors of the client must be freed before. */
 SLUICE_API void sluice_client_free(sluice_client* client);

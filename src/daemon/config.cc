@@ -59,6 +59,28 @@ Result<std::vector<std::string>> texts_of(const toml::node& value) {
   return out;
 }
 
+Result<bool> flag_of(const toml::node& value) {
+  if (const auto* flag = value.as_boolean()) {
+    return flag->get();
+  }
+  return SLUICE_ERR(Errc::bad_config, "expected true or false, without quotes");
+}
+
+// The text is not repeated: somebody may have put the token itself there.
+Result<Hash32> digest_of(const toml::node& value) {
+  SLUICE_TRY(std::string text, text_of(value));
+  Result<Bytes> bytes = from_hex(text);
+  Hash32 digest{};
+  if (bytes.has_error() || bytes->size() != digest.size()) {
+    return SLUICE_ERR(Errc::bad_config,
+                      "expected a SHA-256 of 64 hex digits, got {} characters; `sluice token FILE` "
+                      "prints it",
+                      text.size());
+  }
+  std::copy(bytes->begin(), bytes->end(), digest.begin());
+  return digest;
+}
+
 Status assign_quantity(const toml::node& value,
                        Result<uint64_t> (*parse)(std::string_view),
                        uint64_t& out) {
@@ -78,6 +100,18 @@ constexpr auto kOptions = std::to_array<Option>({
      "addresses",
      [](const toml::node& value, Config& config) -> Status {
        SLUICE_TRY(config.addresses, texts_of(value));
+       return {};
+     }},
+    {"listen",
+     "token_sha256",
+     [](const toml::node& value, Config& config) -> Status {
+       SLUICE_TRY(config.token_sha256, digest_of(value));
+       return {};
+     }},
+    {"listen",
+     "insecure",
+     [](const toml::node& value, Config& config) -> Status {
+       SLUICE_TRY(config.insecure, flag_of(value));
        return {};
      }},
     {"listen",
@@ -168,7 +202,7 @@ Status check_admin_address(std::string_view text) {
 }
 
 // Only TCP: of a text without tcp:// it is not clear what was meant.
-Status check_tcp_address(const std::string& text) {
+Status check_tcp_address(const Config& config, const std::string& text) {
   auto address = transport::SocketAddress::parse(text);
   if (address.has_error() || !address->is_tcp()) {
     return SLUICE_ERR(Errc::bad_config,
@@ -176,9 +210,18 @@ Status check_tcp_address(const std::string& text) {
                       "tcp://127.0.0.1:7440 or tcp://[::1]:7440",
                       text);
   }
-  if (!address->is_local()) {
+  if (!address->is_local() && !config.token_sha256) {
     return SLUICE_ERR(Errc::bad_config,
-                      "listen.addresses: other machines could reach {}; use 127.0.0.1 or [::1]",
+                      "listen.addresses: other machines could reach {} without a token; make one "
+                      "with `sluice token FILE` and set listen.token_sha256, or use 127.0.0.1 or "
+                      "[::1]",
+                      text);
+  }
+  if (!address->is_local() && !config.insecure) {
+    return SLUICE_ERR(Errc::bad_config,
+                      "listen.addresses: token and KV would cross the network to {} unencrypted; "
+                      "set listen.insecure = true where that network is trusted, or use 127.0.0.1 "
+                      "or [::1] behind a tunnel",
                       text);
   }
   return {};
@@ -202,7 +245,7 @@ Status check_listen(const Config& config) {
                       kTcpAddressesMax);
   }
   for (const std::string& text : config.addresses) {
-    SLUICE_CHECK(check_tcp_address(text));
+    SLUICE_CHECK(check_tcp_address(config, text));
   }
   return {};
 }

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "src/base/checksum.h"
 #include "src/base/result.h"
 
 namespace sluice::daemon {
@@ -17,9 +18,12 @@ inline constexpr uint64_t kDiskBytesMax = 1ull << 50;
 struct Config {
   // [listen]
   std::string socket;  // unix socket path; "" for the default (transport/socket_path.h)
-  std::vector<std::string> addresses;  // beside the socket: tcp://IP:PORT on loopback, at most 15
-  uint64_t connections_max = 256;      // 1..65536
-  uint64_t drain_ms = 10'000;  // 100ms..10min: how long SIGTERM waits for requests in flight
+  std::vector<std::string> addresses;  // beside the socket: tcp://IP:PORT, at most 15
+  // Of the token that connections over TCP must bring; nothing: none is asked for.
+  std::optional<Hash32> token_sha256;
+  bool insecure = false;           // lets other machines connect although nothing is encrypted
+  uint64_t connections_max = 256;  // 1..65536
+  uint64_t drain_ms = 10'000;      // 100ms..10min: how long SIGTERM waits for requests in flight
   // [ram]
   uint64_t ram_bytes = 1ull << 30;  // 16MiB..16TiB
   // [disk]

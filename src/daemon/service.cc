@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "src/base/secret.h"
 #include "src/base/version.h"
 #include "src/daemon/log_value.h"
 #include "src/model/chain.h"
@@ -64,12 +65,13 @@ double seconds_since_1970() {
 
 }  // namespace
 
-Service::Service(cache::PageCache& cache, spdlog::logger& log)
-    : cache_(cache), log_(log), start_seconds_(seconds_since_1970()) {}
+Service::Service(cache::PageCache& cache, spdlog::logger& log, std::optional<Hash32> token_sha256)
+    : cache_(cache), log_(log), token_sha256_(token_sha256), start_seconds_(seconds_since_1970()) {}
 
 void Service::on_open(transport::Session& session, const transport::Peer& peer) {
   Connection& connection = connections_[&session];
   connection.number = ++opened_;
+  connection.needs_token = token_sha256_ && !peer.address.empty();
   log_.info("connection={} event=open {}",
             connection.number,
             peer.address.empty() ? fmt::format("pid={} uid={} gid={}", peer.pid, peer.uid, peer.gid)
@@ -191,7 +193,24 @@ void Service::serve(const Asked& asked,
   });
 }
 
-Service::Reply Service::answer(Connection&, const transport::HelloRequest& hello) {
+Status Service::check_token(const transport::HelloRequest& hello) const {
+  if (hello.token.empty()) {
+    return SLUICE_ERR(Errc::invalid_argument,
+                      "this address asks for a token: name its file with SLUICE_TOKEN_FILE (the "
+                      "command: --token-file)");
+  }
+  if (!equal_in_constant_time(sha256(as_bytes(hello.token)), *token_sha256_)) {
+    return SLUICE_ERR(Errc::invalid_argument,
+                      "the token is not the daemon's: compare `sluice token FILE` of the client's "
+                      "token file with the daemon's listen.token_sha256");
+  }
+  return {};
+}
+
+Service::Reply Service::answer(Connection& connection, const transport::HelloRequest& hello) {
+  if (connection.needs_token) {
+    SLUICE_CHECK(check_token(hello));
+  }
   transport::HelloReply reply;
   reply.self_test = chain_self_test();
   reply.software = std::string("sluiced ") + kVersion;

@@ -10,8 +10,10 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
+#include "src/base/checksum.h"
 #include "src/base/clock.h"
 #include "src/cache/page_cache.h"
 #include "src/daemon/counters.h"
@@ -21,8 +23,11 @@ namespace sluice::daemon {
 
 class Service final : public transport::SessionHandler {
  public:
-  // Both must outlive the service.
-  Service(cache::PageCache& cache, spdlog::logger& log);
+  // Both must outlive the service. token_sha256: of the token that peers over TCP must bring;
+  // nothing: none is asked for.
+  Service(cache::PageCache& cache,
+          spdlog::logger& log,
+          std::optional<Hash32> token_sha256 = std::nullopt);
 
   void on_open(transport::Session& session, const transport::Peer& peer) override;
   void on_event(transport::Session& session, transport::Event event) override;
@@ -38,6 +43,7 @@ class Service final : public transport::SessionHandler {
 
   struct Connection {
     uint64_t number = 0;  // in log lines
+    bool needs_token = false;
     cache::HandleTable handles;
     std::map<transport::RequestId, PutUnderWay> puts;
   };
@@ -53,6 +59,7 @@ class Service final : public transport::SessionHandler {
 
   using Reply = Result<transport::ReplyBody>;
 
+  Status check_token(const transport::HelloRequest& hello) const;
   Reply answer(Connection& connection, const transport::HelloRequest& hello);
   Reply answer(Connection& connection, const transport::OpenRequest& open);
   Reply answer(Connection& connection, const transport::LookupRequest& lookup);
@@ -89,6 +96,7 @@ class Service final : public transport::SessionHandler {
 
   cache::PageCache& cache_;
   spdlog::logger& log_;
+  const std::optional<Hash32> token_sha256_;
   std::map<transport::Session*, Connection> connections_;
   uint64_t opened_ = 0;
   const SteadyClock clock_;

@@ -181,7 +181,7 @@ Status serve(const Config& config, spdlog::logger& log) {
                          parts));
   }
   SLUICE_TRY(auto cache, cache::PageCache::open(std::move(cache_config)));
-  Service service(*cache, log);
+  Service service(*cache, log, config.token_sha256);
   SLUICE_CHECK(serve_until_stopped(config, service, *cache, mailbox, clock, log));
   bool drained = false;
   cache->drain([&drained] { drained = true; });

@@ -4,6 +4,7 @@
 #include "src/base/checksum.h"
 #include "src/base/clock.h"
 #include "src/base/prng.h"
+#include "src/base/secret.h"
 #include "src/base/units.h"
 
 namespace sluice {
@@ -73,6 +74,16 @@ TEST(Hex, RefusesOddLengthsAndOtherCharacters) {
   EXPECT_EQ(*from_hex("0aFF"), (Bytes{0x0a, 0xff}));
   EXPECT_EQ(from_hex("abc").error().code, Errc::bad_value);
   EXPECT_EQ(from_hex("zz").error().code, Errc::bad_value);
+}
+
+TEST(Checksum, EqualDigestsAreEqualInAllTheirBytes) {
+  const Hash32 digest = sha256(as_bytes("abc"));
+  EXPECT_TRUE(equal_in_constant_time(digest, sha256(as_bytes("abc"))));
+  for (size_t i = 0; i < digest.size(); ++i) {
+    Hash32 other = digest;
+    other[i] ^= 1;
+    EXPECT_FALSE(equal_in_constant_time(digest, other)) << i;
+  }
 }
 
 TEST(Checksum, MatchesPublishedVectors) {

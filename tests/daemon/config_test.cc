@@ -84,6 +84,9 @@ TEST(Config, RefusesWhatItDoesNotKnowAndSaysWhere) {
       {"[listen]\naddresses = [\"127.0.0.1:7440\"]", "'127.0.0.1:7440' is no TCP address"},
       {"[listen]\naddresses = [\"tcp://localhost:7440\"]", "'tcp://localhost:7440' is no TCP"},
       {"[listen]\naddresses = [\"tcp://0.0.0.0:1\"]", "other machines could reach"},
+      {"[listen]\ninsecure = true\naddresses = [\"tcp://[::]:1\"]", "make one with `sluice token"},
+      {"[listen]\ninsecure = 1", "listen.insecure: expected true or false"},
+      {"[listen]\ntoken_sha256 = \"abc\"", "a SHA-256 of 64 hex digits, got 3 characters"},
   };
   for (const auto& [text, fragment] : kBad) {
     Result<Config> config = read(text);
@@ -91,6 +94,27 @@ TEST(Config, RefusesWhatItDoesNotKnowAndSaysWhere) {
     EXPECT_EQ(config.error().code, Errc::bad_config);
     EXPECT_NE(config.error().text.find(fragment), std::string::npos) << config.error().text;
   }
+}
+
+TEST(Config, OtherMachinesNeedATokenAndTheWordInsecure) {
+  const std::string digest(64, 'a');
+  const std::string token =
+      "[listen]\naddresses = [\"tcp://10.0.0.5:7440\"]\ntoken_sha256 = \"" + digest + "\"\n";
+  Result<Config> half = read(token);
+  ASSERT_TRUE(half.has_error());
+  EXPECT_NE(half.error().text.find("set listen.insecure = true"), std::string::npos)
+      << half.error().text;
+  Result<Config> whole = read(token + "insecure = true");
+  ASSERT_TRUE(whole.has_value()) << whole.error().text;
+  EXPECT_EQ(to_hex(*whole->token_sha256), digest);
+}
+
+// Somebody may write the token where its hash belongs.
+TEST(Config, NoErrorRepeatsWhatMayBeTheToken) {
+  const std::string secret = "Tr0ub4dor-and-three-more-words-of-it";
+  Result<Config> config = read("[listen]\ntoken_sha256 = \"" + secret + "\"");
+  ASSERT_TRUE(config.has_error());
+  EXPECT_EQ(config.error().text.find(secret), std::string::npos) << config.error().text;
 }
 
 TEST(Config, AddressesAreBounded) {

@@ -89,6 +89,12 @@ TEST(Messages, TheLargestOnesFitOneFrame) {
   EXPECT_LE(encode(reply)->size(), kFramePayloadBytesMax);
 }
 
+TEST(Messages, TheLargestHelloIsAllThatAStrangerMaySend) {
+  HelloRequest hello{.software = std::string(kSoftwareBytesMax, 's'),
+                     .token = std::string(kTokenBytesMax, 't')};
+  EXPECT_EQ(encode(hello)->size(), kHelloBytesMax);
+}
+
 TEST(Messages, LimitsHoldBeforeSending) {
   EXPECT_EQ(encode_refusal(GetRequest{}), Errc::bad_value);
   EXPECT_EQ(encode_refusal(GetRequest{.pages = std::vector<GetPageRequest>(kKeysMax + 1)}),
@@ -109,6 +115,12 @@ TEST(Messages, LimitsHoldBeforeSending) {
   EXPECT_EQ(encode_refusal(DeleteRequest{}), Errc::bad_value);
   EXPECT_EQ(encode_refusal(HelloRequest{.software = "a\nb"}), Errc::bad_value);
   EXPECT_EQ(encode_refusal(HelloRequest{.software = std::string(200, 'x')}), Errc::too_large);
+  EXPECT_EQ(encode_refusal(HelloRequest{.token = std::string(kTokenBytesMin - 1, 'x')}),
+            Errc::bad_value);
+  EXPECT_EQ(encode_refusal(HelloRequest{.token = std::string(kTokenBytesMax + 1, 'x')}),
+            Errc::too_large);
+  EXPECT_EQ(encode_refusal(HelloRequest{.token = std::string(kTokenBytesMin, '\t')}),
+            Errc::bad_value);
   EXPECT_EQ(encode_refusal(HelloRequest{.version_min = 3, .version_max = 2}), Errc::bad_value);
   EXPECT_EQ(encode_refusal(StatsReply{.stats = std::vector<Stat>(kStatsMax + 1)}), Errc::too_large);
 }

@@ -163,6 +163,7 @@ TEST_F(ProtocolSpec, SessionMessageTablesAreTheCode) {
               {{"version_min", 1},
                {"version_max", 3},
                {"software_bytes", 8},
+               {"token_bytes", 40},
                {"features", 0x1234},
                {"reply_credit_bytes", 1 << 20},
                {"self_test", 9}});
@@ -269,7 +270,8 @@ TEST_F(ProtocolSpec, LimitsAreTheCode) {
                               {"descriptor", kDescriptorBytesMax},
                               {"keys or pages of a request", kKeysMax},
                               {"lookup groups", kLookupGroupsMax},
-                              {"text of an error or a miss reason", kTextBytesMax}}));
+                              {"text of an error or a miss reason", kTextBytesMax},
+                              {"HELLO request", kHelloBytesMax}}));
 }
 
 TEST_F(ProtocolSpec, TheExampleDecodesAndEncodes) {

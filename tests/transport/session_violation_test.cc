@@ -73,6 +73,12 @@ TEST_F(ViolationTest, AnOversizedLengthIsRefusedBeforeItsBytes) {
   EXPECT_EQ(closes(encode_frame_header(header)), Errc::too_large);
 }
 
+TEST_F(ViolationTest, AStrangerMaySendNoMoreThanAHello) {
+  FrameHeader header = request_header(MessageType::hello, 1);
+  header.payload_bytes = kHelloBytesMax + 1;
+  EXPECT_EQ(closes(encode_frame_header(header), false), Errc::too_large);
+}
+
 TEST_F(ViolationTest, UnknownTypesFlagsAndMessagesAreRefused) {
   FrameHeader header = request_header(static_cast<MessageType>(42), 2);
   EXPECT_EQ(closes(frame(header, {})), Errc::unsupported);
