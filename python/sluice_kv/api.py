@@ -338,4 +338,5 @@ class LlamaSpaces(_Handle):
 def _keys(name: str, handle, tokens, room: int) -> list[bytes]:
     out, count = C.create_string_buffer(max(room, 1) * KEY_BYTES), _SIZE()
     _call(name, handle, *_ids(tokens), out, room, C.byref(count))
-    return [out.raw[i * KEY_BYTES : (i + 1) * KEY_BYTES] for i in range(count.value)]
+    raw = C.string_at(out, count.value * KEY_BYTES)
+    return [raw[at : at + KEY_BYTES] for at in range(0, len(raw), KEY_BYTES)]
