@@ -79,6 +79,14 @@ Status Requester::get(const GetRequest& request, PageSink& sink, const CallOptio
 Result<PutReply> Requester::put(const PutRequest& request,
                                 std::span<const ByteSpan> page,
                                 const CallOptions& options) {
+  SLUICE_CHECK(send_put(request, page, options));
+  SLUICE_TRY(PutAnswer answer, receive_put(options));
+  return std::move(answer.reply);
+}
+
+Result<uint64_t> Requester::send_put(const PutRequest& request,
+                                     std::span<const ByteSpan> page,
+                                     const CallOptions& options) {
   SLUICE_CHECK(check_usable());
   if (total_bytes(page) != request.page_bytes) {
     return SLUICE_ERR(Errc::invalid_argument,
@@ -89,12 +97,31 @@ Result<PutReply> Requester::put(const PutRequest& request,
   SLUICE_TRY(Bytes payload, encode(request));
   Call call = new_call(MessageType::put, options);
   SLUICE_CHECK(send_page(call, payload, page));
-  SLUICE_TRY(Bytes answer, receive_reply(call));
-  auto reply = parse<PutReply>(answer);
-  if (reply.has_error()) {
-    return broken(std::move(reply).error());
+  puts_.push_back(call.id);
+  return call.id;
+}
+
+Result<PutAnswer> Requester::receive_put(const CallOptions& options) {
+  SLUICE_CHECK(check_usable());
+  SLUICE_ASSERT(!puts_.empty());
+  Call call{.type = MessageType::put, .id = puts_.front(), .options = options};
+  SLUICE_TRY(FrameHeader header, receive_any_header(call));
+  const auto put = std::find(puts_.begin(), puts_.end(), header.request_id);
+  if (put != puts_.end()) {  // check_reply refuses what is not
+    call.id = *put;
+    puts_.erase(put);
   }
-  return reply;
+  SLUICE_CHECK(check_reply(call, header));
+  Result<Bytes> answer = receive_reply(call, header);
+  if (!usable_) {
+    return std::move(answer).error();
+  }
+  PutAnswer out{.number = call.id,
+                .reply = answer.has_value() ? parse<PutReply>(*answer) : answer.error()};
+  if (answer.has_value() && out.reply.has_error()) {
+    return broken(std::move(out.reply).error());
+  }
+  return out;
 }
 
 Status Requester::check_usable() const {
@@ -161,8 +188,11 @@ Status Requester::send(Call& call, std::span<const ByteSpan> pieces) {
     return {};
   }
   if (status.error().code == Errc::connection_lost) {
-    // The daemon may have said why before it closed.
-    auto header = receive_header(call);
+    // The daemon may have said why before it closed, behind the answers to PUTs under way.
+    auto header = receive_any_header(call);
+    while (header.has_value() && receive_payload(call, *header).has_value()) {
+      header = receive_any_header(call);
+    }
     if (header.has_error() && header.error().code != Errc::connection_lost) {
       return header.error();
     }
@@ -170,7 +200,8 @@ Status Requester::send(Call& call, std::span<const ByteSpan> pieces) {
   return broken(std::move(status).error());
 }
 
-Result<FrameHeader> Requester::receive_header(Call& call) {
+// The next frame's header, whatever it answers; a GOODBYE is the error that it tells.
+Result<FrameHeader> Requester::receive_any_header(const Call& call) {
   FrameBytes bytes;
   SLUICE_CHECK(receive_bytes(call, bytes));
   auto parsed = parse_frame_header(bytes);
@@ -182,6 +213,17 @@ Result<FrameHeader> Requester::receive_header(Call& call) {
     SLUICE_TRY(Bytes text, receive_payload(call, header));
     return broken(parse_error(header.status, text));
   }
+  return header;
+}
+
+Result<FrameHeader> Requester::receive_header(Call& call) {
+  SLUICE_TRY(FrameHeader header, receive_any_header(call));
+  SLUICE_CHECK(check_reply(call, header));
+  return header;
+}
+
+// That a frame is the next of the call's reply.
+Status Requester::check_reply(Call& call, const FrameHeader& header) {
   if (!header.has(kFlagReply) || header.type != call.type || header.request_id != call.id ||
       header.frame_index != call.frames_received) {
     return broken(SLUICE_ERR(Errc::protocol_error,
@@ -195,7 +237,7 @@ Result<FrameHeader> Requester::receive_header(Call& call) {
                              header.request_id));
   }
   ++call.frames_received;
-  return header;
+  return {};
 }
 
 Result<Bytes> Requester::receive_payload(const Call& call, const FrameHeader& header) {
@@ -223,6 +265,10 @@ Status Requester::receive_refusal(const Call& call, const FrameHeader& header) {
 
 Result<Bytes> Requester::receive_reply(Call& call) {
   SLUICE_TRY(FrameHeader header, receive_header(call));
+  return receive_reply(call, header);
+}
+
+Result<Bytes> Requester::receive_reply(const Call& call, const FrameHeader& header) {
   SLUICE_CHECK(receive_refusal(call, header));
   if (!header.has(kFlagLast)) {
     return broken(SLUICE_ERR(

@@ -12,6 +12,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "src/base/bytes.h"
 #include "src/base/clock.h"
@@ -42,6 +43,12 @@ class PageSink {
   virtual void page_missing(const PageMeta& meta) = 0;
 };
 
+// The answer to one of several PUTs.
+struct PutAnswer {
+  uint64_t number = 0;  // as send_put gave it
+  Result<PutReply> reply;
+};
+
 class Requester {
  public:
   // `clock` must outlive the requester and count as SteadyClock does unless `stream` knows better.
@@ -68,6 +75,14 @@ class Requester {
                        std::span<const ByteSpan> page,
                        const CallOptions& options);
 
+  // The same in two halves, so that several are under way at once; no other request while one is.
+  // send_put returns the request's number. receive_put waits for the answer to any of them; its own
+  // error closed the connection: no other answer comes. Requires: one is under way.
+  Result<uint64_t> send_put(const PutRequest& request,
+                            std::span<const ByteSpan> page,
+                            const CallOptions& options);
+  Result<PutAnswer> receive_put(const CallOptions& options);
+
   // False once an error closed the connection, or where the daemon ended it since the last request:
   // connect again.
   bool usable() const { return usable_ && stream_->is_quiet(); }
@@ -88,10 +103,13 @@ class Requester {
   Status send_message(Call& call, const Bytes& payload);
   Status send_page(Call& call, const Bytes& payload, std::span<const ByteSpan> page);
   Status send(Call& call, std::span<const ByteSpan> pieces);
+  Result<FrameHeader> receive_any_header(const Call& call);
   Result<FrameHeader> receive_header(Call& call);
+  Status check_reply(Call& call, const FrameHeader& header);
   Status receive_refusal(const Call& call, const FrameHeader& header);
   Result<Bytes> receive_payload(const Call& call, const FrameHeader& header);
   Result<Bytes> receive_reply(Call& call);
+  Result<Bytes> receive_reply(const Call& call, const FrameHeader& header);
   Status receive_pages(Call& call, const GetRequest& request, PageSink& sink);
   Status receive_page(Call& call, const PageMeta& meta, MutByteSpan out, bool last_page);
   Status pass_over_bytes(const Call& call, size_t count);
@@ -101,6 +119,7 @@ class Requester {
   std::unique_ptr<ByteStream> stream_;
   const Clock& clock_;
   uint64_t next_id_ = 1;
+  std::vector<uint64_t> puts_;  // that are under way
   bool usable_ = true;
 };
 

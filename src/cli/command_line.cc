@@ -22,6 +22,8 @@ constexpr const char* kFooter =
     "2 wrong usage, 3 no daemon that answers, 4 any other failure.\n"
     "Errors are one sentence on standard error; with --json one document {error, text, exit}.";
 
+constexpr const char* kDurable = "wait until no crash can lose the pages";
+
 // All that the options of the one command that runs fill in.
 struct CommandLine {
   OutputOptions output;
@@ -32,7 +34,7 @@ struct CommandLine {
   std::vector<std::string> names;  // page files or keys
   std::string file;
   std::string folder;
-  std::string anchor;
+  PutOptions put;
   bool dry_run = false;
   std::function<Result<int>()> run;
 };
@@ -149,14 +151,15 @@ void add_copy_commands(CLI::App& app, CommandLine& line) {
   get_command.add_option("keys", line.names, kKeys);
   get_command.add_option("--out", line.folder, "folder to save in")->required();
   CLI::App& put_command = add(app, line, "put", "put page files back, checked first", [&line] {
-    return put(line.sequence, line.names, line.anchor, line.output);
+    return put(line.sequence, line.put, line.output);
   });
   add_space_options(put_command, line.sequence);
-  put_command.add_option("files", line.names, "page files or folders of them")->required();
+  put_command.add_option("files", line.put.files, "page files or folders of them")->required();
   put_command.add_option("--anchor",
-                         line.anchor,
+                         line.put.anchor,
                          "key of the page that they are evicted with; default: the page "
                          "before it in the sequence, none without a sequence");
+  put_command.add_flag("--durable", line.put.durable, kDurable);
   CLI::App& rm_command = add(app, line, "rm", "remove pages from the daemon", [&line] {
     return remove_pages(line.sequence, line.names, line.dry_run, line.output);
   });
@@ -184,7 +187,7 @@ void add_llama_commands(CLI::App& app, CommandLine& line) {
   });
   add_context_options(put_command, line.sequence);
   put_command.add_option("slotfile", line.slot.file, "what action=save wrote")->required();
-  put_command.add_flag("--durable", line.slot.durable, "wait until no crash can lose the pages");
+  put_command.add_flag("--durable", line.slot.durable, kDurable);
   CLI::App& get_command = add(*llama, line, "get", "write a slot file of stored pages", [&line] {
     return llama_get(line.sequence, line.slot, line.output);
   });

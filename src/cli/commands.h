@@ -47,11 +47,15 @@ Result<int> get(const SequenceOptions& options,
                 const std::string& folder,
                 const OutputOptions& output);
 
-// Puts page files, or folders of them, into the daemon, each once it is found whole. anchor: the
-// page that they are evicted with, hex; "" for the page before it in the sequence, or none.
+struct PutOptions {
+  std::vector<std::string> files;  // page files, or folders of them
+  std::string anchor;              // of all, hex; "": the page before each in the sequence, or none
+  bool durable = false;
+};
+
+// Puts page files into the daemon, each once it is found whole.
 Result<int> put(const SequenceOptions& options,
-                const std::vector<std::string>& files,
-                const std::string& anchor,
+                const PutOptions& what,
                 const OutputOptions& output);
 
 // Takes pages out of the daemon. dry_run: says how many are there and leaves them.

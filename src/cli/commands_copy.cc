@@ -17,7 +17,7 @@ struct Saved {
   size_t pages = 0;
   uint64_t bytes = 0;
   size_t missing = 0;
-  nlohmann::json damaged = nlohmann::json::array();
+  PageProblems damaged;
 };
 
 Status save_page(const PageSet& set, FetchedPage& page, const std::string& folder, Saved& out) {
@@ -28,7 +28,7 @@ Status save_page(const PageSet& set, FetchedPage& page, const std::string& folde
   }
   Status checked = page.bytes.has_error() ? Status(page.bytes.error()) : check_fetched(set, page);
   if (checked.has_error()) {
-    out.damaged.push_back(page_problem(name, checked.error().text));
+    out.damaged.add(name, checked.error());
     return {};
   }
   SLUICE_CHECK(write_file(fmt::format("{}/{}.page", folder, name), *page.bytes));
@@ -38,9 +38,7 @@ Status save_page(const PageSet& set, FetchedPage& page, const std::string& folde
 }
 
 void print_saved(const Saved& saved, const std::string& folder) {
-  for (const auto& page : saved.damaged) {
-    fmt::print("{}: {}\n", page["page"].get<std::string>(), page["error"].get<std::string>());
-  }
+  saved.damaged.print();
   fmt::print("{} pages saved in {} ({}), {} missing, {} damaged\n",
              saved.pages,
              folder,
@@ -69,13 +67,6 @@ Result<uint64_t> erase_all(client::Space& space, std::span<const Hash32> keys) {
   return deleted;
 }
 
-Error nothing_named(std::string_view what) {
-  return SLUICE_ERR(Errc::invalid_argument,
-                    "{}; name a sequence with --model and --tokens, or pages with --descriptor and "
-                    "their keys or --tokens",
-                    what);
-}
-
 }  // namespace
 
 Result<int> get(const SequenceOptions& options,
@@ -83,9 +74,7 @@ Result<int> get(const SequenceOptions& options,
                 const std::string& folder,
                 const OutputOptions& output) {
   SLUICE_TRY(PageSet set, open_pages(options, keys, output));
-  if (set.groups.front().keys.empty()) {
-    return nothing_named("no full page is named");
-  }
+  SLUICE_CHECK(need_pages(set));
   SLUICE_CHECK(make_folder(folder));
   Saved saved;
   SLUICE_CHECK(fetch_pages(
@@ -102,13 +91,13 @@ Result<int> get(const SequenceOptions& options,
                     {"pages", saved.pages},
                     {"bytes", saved.bytes},
                     {"missing", saved.missing},
-                    {"damaged", saved.damaged}});
+                    {"damaged", saved.damaged.list()}});
   } else {
     print_saved(saved, folder);
   }
   // Of a sequence the end may be missing; a page that was named may not.
   const bool all = saved.pages != 0 && (keys.empty() || saved.missing == 0);
-  return all && saved.damaged.empty() ? 0 : 1;
+  return all && saved.damaged.size() == 0 ? 0 : 1;
 }
 
 Result<int> remove_pages(const SequenceOptions& options,
@@ -116,9 +105,7 @@ Result<int> remove_pages(const SequenceOptions& options,
                          bool dry_run,
                          const OutputOptions& output) {
   SLUICE_TRY(PageSet set, open_pages(options, keys, output));
-  if (set.groups.front().keys.empty()) {
-    return nothing_named("no full page is named");
-  }
+  SLUICE_CHECK(need_pages(set));
   uint64_t pages = 0;
   for (const PageGroup& group : set.groups) {
     SLUICE_TRY(

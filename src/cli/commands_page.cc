@@ -1,6 +1,7 @@
 // inspect, verify: what pages say of themselves, and whether they are whole.
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <functional>
 
 #include "codec/codec.h"
@@ -16,14 +17,17 @@ namespace {
 // A page file's bytes, or what the daemon serves or finds damaged.
 using Visit = std::function<Status(const std::string& name, const Result<ByteSpan>& page)>;
 
-// Calls `visit` for each page file, or for each page of the set that the daemon has.
+// Calls `visit` for each page file, or for each page of the set that the daemon has. unreadable:
+// takes the names that cannot be read.
 Status for_each_page(const SequenceOptions& options,
                      const std::vector<std::string>& files,
                      const std::string& label,
                      const OutputOptions& output,
+                     PageProblems& unreadable,
                      const Visit& visit) {
   if (files.empty()) {
     SLUICE_TRY(PageSet set, open_pages(options, {}, output));
+    SLUICE_CHECK(need_pages(set));
     return fetch_pages(set, label, output, [&](FetchedPage& page) -> Status {
       if (page.bytes.has_error() && page.bytes.error().code == Errc::not_found) {
         return {};
@@ -32,12 +36,16 @@ Status for_each_page(const SequenceOptions& options,
                    page.bytes.has_value() ? Result<ByteSpan>(*page.bytes) : page.bytes.error());
     });
   }
-  SLUICE_TRY(std::vector<std::string> paths, page_files(files));
+  const std::vector<std::string> paths = page_files(files, unreadable);
   Progress bar(output, label, ProgressUnit::pages, paths.size());
   for (const std::string& path : paths) {
-    SLUICE_TRY(std::string bytes, read_file(path, kPageBytesMax + 1));
-    SLUICE_CHECK(visit(path, ByteSpan(as_bytes(bytes))));
-    bar.add_page(bytes.size());
+    Result<std::string> bytes = read_page_file(path);
+    if (bytes.has_error()) {
+      unreadable.add(path, bytes.error());
+    } else {
+      SLUICE_CHECK(visit(path, ByteSpan(as_bytes(*bytes))));
+    }
+    bar.add_page(bytes.has_value() ? bytes->size() : 0);
   }
   return {};
 }
@@ -122,23 +130,31 @@ Result<int> inspect(const SequenceOptions& options,
     SLUICE_CHECK(make_folder(save));
   }
   nlohmann::json pages = nlohmann::json::array();
+  size_t whole = 0;
+  PageProblems problems;
   auto visit = [&](const std::string& name, const Result<ByteSpan>& page) -> Status {
-    if (page.has_error()) {
-      return SLUICE_ERR(page.error().code, "{}: {}", name, page.error().text);
+    Result<codec::PageHeader> header = page.has_value() ? read_header(*page) : page.error();
+    if (header.has_error()) {
+      problems.add(name, header.error());
+      return {};
     }
-    SLUICE_TRY(codec::PageHeader header, read_header(name, *page));
+    ++whole;
     if (output.json) {
-      pages.push_back(describe(header));
+      pages.push_back(describe(*header));
     } else {
-      print(name, header);
+      print(name, *header);
     }
     return save.empty() ? Status() : write_file(fmt::format("{}/{}.page", save, name), *page);
   };
-  SLUICE_CHECK(for_each_page(options, files, "inspect", output, visit));
+  SLUICE_CHECK(for_each_page(options, files, "inspect", output, problems, visit));
   if (output.json) {
+    pages.insert(pages.end(), problems.list().begin(), problems.list().end());
     print_document(pages);
+  } else {
+    problems.print();
+    fmt::print("{} pages, {} without a header\n", whole, problems.size());
   }
-  return 0;
+  return whole != 0 ? problems.exit_code() : std::max(1, problems.exit_code());
 }
 
 Result<int> verify(const SequenceOptions& options,
@@ -147,27 +163,29 @@ Result<int> verify(const SequenceOptions& options,
   codec::Workspace workspace;
   Bytes tensors;
   size_t whole = 0;
-  nlohmann::json damaged = nlohmann::json::array();
+  PageProblems damaged;
+  PageProblems unreadable;
   auto visit = [&](const std::string& name, const Result<ByteSpan>& page) -> Status {
     Status checked = check(page, workspace, tensors);
     if (checked.has_value()) {
       ++whole;
     } else {
-      damaged.push_back(page_problem(name, checked.error().text));
+      damaged.add(name, checked.error());
     }
     return {};
   };
-  SLUICE_CHECK(for_each_page(options, files, "verify", output, visit));
+  SLUICE_CHECK(for_each_page(options, files, "verify", output, unreadable, visit));
   if (output.json) {
-    print_document({{"whole", whole}, {"damaged", damaged}});
+    print_document(
+        {{"whole", whole}, {"damaged", damaged.list()}, {"unreadable", unreadable.list()}});
   } else {
-    for (const auto& page : damaged) {
-      fmt::print("{}: {}\n", page["page"].get<std::string>(), page["error"].get<std::string>());
-    }
-    fmt::print("{} pages whole, {} damaged\n", whole, damaged.size());
+    damaged.print();
+    unreadable.print();
+    fmt::print(
+        "{} pages whole, {} damaged, {} unreadable\n", whole, damaged.size(), unreadable.size());
   }
   // Nothing to check is no good answer either.
-  return whole != 0 && damaged.empty() ? 0 : 1;
+  return std::max({whole == 0 ? 1 : 0, damaged.exit_code(), unreadable.exit_code()});
 }
 
 }  // namespace sluice::cli

@@ -2,6 +2,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <span>
 #include <tuple>
 
 #include "src/base/limits.h"
@@ -11,6 +12,7 @@
 #include "src/cli/page_file.h"
 #include "src/cli/page_set.h"
 #include "src/cli/progress.h"
+#include "src/client/put_window.h"
 
 namespace sluice::cli {
 namespace {
@@ -27,15 +29,16 @@ struct PutCount {
   size_t pages = 0;
   size_t kept = 0;  // the daemon had as good a page
   uint64_t bytes = 0;
-  nlohmann::json refused = nlohmann::json::array();
+  PageProblems refused;
+  PageProblems unreadable;
 };
 
 // Finds the place of a page file by its header.
 Result<PutFile> place_file(const PageSet& set,
                            const std::map<Hash32, PagePlace>& places,
                            const std::string& path) {
-  SLUICE_TRY(std::string front, read_file(path, kPageHeaderBytesMax));
-  SLUICE_TRY(codec::PageHeader header, read_header(path, as_bytes(front)));
+  SLUICE_TRY(std::string front, read_page_file(path, kPageHeaderBytesMax));
+  SLUICE_TRY(codec::PageHeader header, read_header(as_bytes(front)));
   PutFile out{.path = path, .place = {.group = &set.groups.front()}, .anchor = kRootKey};
   out.position = header.first_position;
   if (!set.in_order) {
@@ -44,8 +47,7 @@ Result<PutFile> place_file(const PageSet& set,
   auto found = places.find(header.page_key);
   if (found == places.end()) {
     return SLUICE_ERR(Errc::damaged,
-                      "{}: page {} is none of this sequence under these options",
-                      path,
+                      "page {} is none of this sequence under these options",
                       to_hex(header.page_key));
   }
   out.place = found->second;
@@ -53,54 +55,75 @@ Result<PutFile> place_file(const PageSet& set,
   const uint64_t expected = out.place.index * uint64_t{header.geometry.n_tokens};
   if (out.position != expected) {
     return SLUICE_ERR(Errc::damaged,
-                      "{}: its first token stands at position {}, expected {}",
-                      path,
+                      "its first token stands at position {}, expected {}",
                       out.position,
                       expected);
   }
   return out;
 }
 
+// What ends a put: the other pages would meet it too.
 bool is_of_daemon(Errc code) {
   const Exit exit = exit_for(code);
-  return exit == Exit::unreachable || code == Errc::no_space || code == Errc::protocol_error ||
+  return exit == Exit::unreachable || code == Errc::no_space || code == Errc::io_error ||
+         code == Errc::unsupported || code == Errc::protocol_error ||
          code == Errc::unknown_handle || code == Errc::identity_mismatch;
 }
 
-Status put_file(const PutFile& file, PutCount& out) {
-  SLUICE_TRY(std::string bytes, read_file(file.path, kPageBytesMax + 1));
-  Result<bool> stored = file.place.group->space->put_encoded(as_bytes(bytes), file.anchor);
-  if (stored.has_error()) {
-    if (is_of_daemon(stored.error().code)) {
-      return SLUICE_ERR(stored.error().code,
+// Puts the files of one space.
+Status put_files(std::span<const PutFile> files, transport::Ack ack, Progress& bar, PutCount& out) {
+  client::Space& space = *files.front().place.group->space;
+  auto done = [&](const client::SentPage& page, const Result<bool>& taken) -> Status {
+    const std::string& path = files[page.index].path;
+    if (taken.has_error() && is_of_daemon(taken.error().code)) {
+      return SLUICE_ERR(taken.error().code,
                         "after {} pages, at {}: {}",
                         out.pages + out.kept,
-                        file.path,
-                        stored.error().text);
+                        path,
+                        taken.error().text);
     }
-    out.refused.push_back(page_problem(file.path, stored.error().text));
+    bar.add_page(page.bytes);
+    if (taken.has_error()) {
+      out.refused.add(path, taken.error());
+    } else if (*taken) {
+      ++out.pages;
+      out.bytes += page.bytes;
+    } else {
+      ++out.kept;
+    }
     return {};
+  };
+  client::PutWindow window(space, ack, done);
+  for (size_t i = 0; i < files.size(); ++i) {
+    Result<std::string> bytes = read_page_file(files[i].path);
+    if (bytes.has_error()) {
+      out.unreadable.add(files[i].path, bytes.error());
+      continue;
+    }
+    Result<Hash32> key = space.check_encoded(as_bytes(*bytes));
+    if (key.has_error()) {
+      out.refused.add(files[i].path, key.error());
+      continue;
+    }
+    SLUICE_CHECK(window.send(i, *key, files[i].anchor, as_bytes(*bytes)));
   }
-  (*stored ? out.pages : out.kept) += 1;
-  out.bytes += bytes.size();
-  return {};
+  return window.finish();
 }
 
 // The files by group and position, so that each page's anchor is there before it.
-Result<std::vector<PutFile>> place_files(const PageSet& set,
-                                         const std::vector<std::string>& paths,
-                                         nlohmann::json& refused) {
+std::vector<PutFile> place_files(const PageSet& set,
+                                 const std::vector<std::string>& paths,
+                                 PutCount& count) {
   const std::map<Hash32, PagePlace> places = index_pages(set);
   std::vector<PutFile> out;
   for (const std::string& path : paths) {
     Result<PutFile> file = place_file(set, places, path);
-    if (file.has_error() && file.error().code != Errc::damaged) {
-      return std::move(file).error();
-    }
-    if (file.has_error()) {
-      refused.push_back(page_problem(path, file.error().text));
-    } else {
+    if (file.has_value()) {
       out.push_back(*std::move(file));
+    } else if (file.error().code == Errc::damaged) {
+      count.refused.add(path, file.error());
+    } else {
+      count.unreadable.add(path, file.error());
     }
   }
   std::stable_sort(out.begin(), out.end(), [](const PutFile& a, const PutFile& b) {
@@ -114,42 +137,48 @@ void print_count(const PutCount& count, const OutputOptions& output) {
     print_document({{"pages", count.pages},
                     {"kept", count.kept},
                     {"bytes", count.bytes},
-                    {"refused", count.refused}});
+                    {"refused", count.refused.list()},
+                    {"unreadable", count.unreadable.list()}});
     return;
   }
-  for (const auto& page : count.refused) {
-    fmt::print("{}: {}\n", page["page"].get<std::string>(), page["error"].get<std::string>());
-  }
-  fmt::print("{} pages put ({}), {} were there already, {} refused\n",
+  count.refused.print();
+  count.unreadable.print();
+  fmt::print("{} pages put ({}), {} were there already, {} refused, {} unreadable\n",
              count.pages,
              format_bytes(count.bytes),
              count.kept,
-             count.refused.size());
+             count.refused.size(),
+             count.unreadable.size());
 }
 
 }  // namespace
 
 Result<int> put(const SequenceOptions& options,
-                const std::vector<std::string>& files,
-                const std::string& anchor,
+                const PutOptions& what,
                 const OutputOptions& output) {
-  SLUICE_TRY(std::vector<Hash32> named, parse_keys({anchor.empty() ? to_hex(kRootKey) : anchor}));
-  SLUICE_TRY(std::vector<std::string> paths, page_files(files));
-  SLUICE_TRY(PageSet set, open_pages(options, {}, output));
+  SLUICE_TRY(const std::vector<Hash32> anchor,
+             parse_keys(what.anchor.empty() ? std::vector<std::string>()
+                                            : std::vector<std::string>{what.anchor}));
   PutCount count;
-  SLUICE_TRY(std::vector<PutFile> placed, place_files(set, paths, count.refused));
-  Progress bar(output, "put", ProgressUnit::pages, placed.size());
+  const std::vector<std::string> paths = page_files(what.files, count.unreadable);
+  SLUICE_TRY(PageSet set, open_pages(options, {}, output));
+  std::vector<PutFile> placed = place_files(set, paths, count);
   for (PutFile& file : placed) {
-    if (!anchor.empty()) {
-      file.anchor = named.front();
-    }
-    const uint64_t before = count.bytes;
-    SLUICE_CHECK(put_file(file, count));
-    bar.add_page(count.bytes - before);
+    file.anchor = anchor.empty() ? file.anchor : anchor.front();
+  }
+  Progress bar(output, "put", ProgressUnit::pages, placed.size());
+  const auto ack = what.durable ? transport::Ack::disk : transport::Ack::ram;
+  for (std::span<const PutFile> rest = placed; !rest.empty();) {
+    const auto end = std::find_if(rest.begin(), rest.end(), [&](const PutFile& file) {
+      return file.place.group != rest.front().place.group;
+    });
+    const auto n = static_cast<size_t>(end - rest.begin());
+    SLUICE_CHECK(put_files(rest.first(n), ack, bar, count));
+    rest = rest.subspan(n);
   }
   bar.finish();
   print_count(count, output);
-  return count.refused.empty() ? 0 : 1;
+  return std::max(count.refused.exit_code(), count.unreadable.exit_code());
 }
 
 }  // namespace sluice::cli

@@ -58,6 +58,8 @@ Finding judge_open_files(uint64_t files);
 // read_ns: that one reading takes; year: that the wall clock shows.
 Finding judge_clock(const std::string& source, uint64_t read_ns, int year);
 Finding judge_daemon_version(const std::string& daemon);
+// ram_bytes: what the daemon's RAM tier may take; usable_bytes: of this machine or control group.
+Finding judge_daemon_memory(uint64_t ram_bytes, uint64_t usable_bytes);
 
 // All checks of the table, in its order.
 Findings examine(const DoctorOptions& options);

@@ -4,12 +4,11 @@
 #include <sys/utsname.h>
 
 #include <algorithm>
-#include <charconv>
 #include <ctime>
 #include <fstream>
-#include <limits>
 
 #include "src/base/clock.h"
+#include "src/base/machine_memory.h"
 #include "src/base/units.h"
 #include "src/cli/doctor.h"
 
@@ -30,37 +29,6 @@ std::string first_line(const char* path) {
   std::string line;
   std::getline(file, line);
   return line;
-}
-
-// The number behind `key` in /proc/meminfo, in bytes.
-uint64_t memory_info(std::string_view key) {
-  std::ifstream file("/proc/meminfo");
-  std::string name;
-  uint64_t kib = 0;
-  while (file >> name >> kib) {
-    if (name == key) {
-      return kib << 10;
-    }
-    file.ignore(std::numeric_limits<std::streamsize>::max(), '\n');
-  }
-  return 0;
-}
-
-constexpr uint64_t kNoLimit = std::numeric_limits<uint64_t>::max();
-
-// The control group's limit, of either version; kNoLimit for none, which version 1 writes as the
-// largest number of whole pages.
-uint64_t memory_limit() {
-  for (const char* path :
-       {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}) {
-    const std::string text = first_line(path);
-    uint64_t bytes = 0;
-    auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), bytes);
-    if (problem == std::errc{} && end != text.data()) {
-      return bytes < kNoLimit / 4 ? bytes : kNoLimit;
-    }
-  }
-  return kNoLimit;
 }
 
 }  // namespace
@@ -95,7 +63,7 @@ Finding judge_memory(uint64_t available_bytes,
   Finding out{.name = "memory",
               .found = fmt::format("{} available", format_bytes(available_bytes)),
               .expected = fmt::format("{}, the default of ram.capacity", format_bytes(kMemoryMin))};
-  if (limit_bytes != kNoLimit) {
+  if (limit_bytes != kNoMemoryLimit) {
     out.found += fmt::format(", control group limited to {}", format_bytes(limit_bytes));
   }
   if (!huge_pages.empty()) {
@@ -156,8 +124,9 @@ void check_cpu(const DoctorOptions&, Findings& out) {
 }
 
 void check_memory(const DoctorOptions&, Findings& out) {
-  out.push_back(judge_memory(memory_info("MemAvailable:"),
-                             memory_limit(),
+  const MachineMemory memory = machine_memory();
+  out.push_back(judge_memory(memory.available_bytes,
+                             memory.limit_bytes,
                              first_line("/sys/kernel/mm/transparent_hugepage/enabled")));
 }
 

@@ -9,6 +9,8 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "src/base/machine_memory.h"
+#include "src/base/units.h"
 #include "src/base/version.h"
 #include "src/cli/doctor.h"
 
@@ -61,11 +63,13 @@ Finding judge_rights(const std::string& path, const struct stat& info) {
       .expected = "mode 0660, and this user its owner or in its group"};
   if (access(path.c_str(), R_OK | W_OK) != 0) {
     out.status = Health::fail;
-    out.what_to_do = fmt::format("Add {} to group {} (usermod -aG {} {}) and log in anew.",
-                                 user_name(getuid()),
-                                 group,
-                                 group,
-                                 user_name(getuid()));
+    // The group of whoever started it by hand, root's above all, is no group to add users to.
+    out.what_to_do =
+        fmt::format("{}usermod -aG sluice {}, and log in anew.",
+                    group == "sluice" ? ""
+                                      : "Make the group that sluiced gives its socket to (groupadd "
+                                        "--system sluice), restart sluiced, ",
+                    user_name(getuid()));
   } else if ((info.st_mode & S_IRWXO) != 0) {
     out.status = Health::warn;
     out.what_to_do = fmt::format(
@@ -74,27 +78,49 @@ Finding judge_rights(const std::string& path, const struct stat& info) {
   return out;
 }
 
-const char* what_to_do(Errc code) {
+std::string daemon_hint(Errc code) {
   switch (code) {
     case Errc::identity_mismatch:
+    case Errc::bad_version:
       return "Install sluice and sluiced of one version.";
     case Errc::invalid_argument:
       return "Correct the address or the token, as it says.";
+    case Errc::overloaded:
+      return "Close connections, or raise listen.connections_max in sluice.toml.";
+    case Errc::draining:
+      return "It is ending: start sluiced again.";
     default:
       return "Start sluiced, or restart the one that hangs, and read its log.";
   }
 }
 
-Finding ask_daemon(const DaemonOptions& options) {
-  auto client = open_client(options);
-  if (client.has_value()) {
-    return judge_daemon_version((*client)->daemon_software());
+// What the daemon's RAM tier may take; 0 where it does not say.
+Result<uint64_t> ram_capacity(client::Client& client) {
+  SLUICE_TRY(auto* requester, client.requester());
+  SLUICE_TRY(auto reply, requester->stats(client.call_options()));
+  for (const auto& stat : reply.stats) {
+    if (stat.name == "ram_capacity_bytes") {
+      return stat.value;
+    }
   }
-  return {.name = "daemon",
-          .status = Health::fail,
-          .found = client.error().text,
-          .expected = fmt::format("an answer within {} ms", options.deadline_ms),
-          .what_to_do = what_to_do(client.error().code)};
+  return 0;
+}
+
+void ask_daemon(const DaemonOptions& options, Findings& out) {
+  auto client = open_client(options);
+  if (client.has_error()) {
+    out.push_back({.name = "daemon",
+                   .status = Health::fail,
+                   .found = client.error().text,
+                   .expected = fmt::format("an answer within {} ms", options.deadline_ms),
+                   .what_to_do = daemon_hint(client.error().code)});
+    return;
+  }
+  out.push_back(judge_daemon_version((*client)->daemon_software()));
+  const Result<uint64_t> ram_bytes = ram_capacity(**client);
+  if (ram_bytes.has_value() && *ram_bytes != 0) {
+    out.push_back(judge_daemon_memory(*ram_bytes, machine_memory().usable_bytes()));
+  }
 }
 
 }  // namespace
@@ -110,6 +136,18 @@ Finding judge_daemon_version(const std::string& daemon) {
   return out;
 }
 
+Finding judge_daemon_memory(uint64_t ram_bytes, uint64_t usable_bytes) {
+  Finding out{.name = "daemon_memory",
+              .found = fmt::format("ram.capacity of {}", format_bytes(ram_bytes)),
+              .expected = fmt::format("less than the {} that a process may use here",
+                                      format_bytes(usable_bytes))};
+  if (ram_bytes >= usable_bytes) {
+    out.status = Health::warn;
+    out.what_to_do = "Start sluiced with a smaller --ram: the kernel ends it before that is full.";
+  }
+  return out;
+}
+
 void check_socket(const DoctorOptions& options, Findings& out) {
   const std::string path = client::find_socket(options.daemon.socket);
   if (path.find("://") != std::string::npos) {
@@ -118,7 +156,7 @@ void check_socket(const DoctorOptions& options, Findings& out) {
                    .status = Health::ok,
                    .found = fmt::format("{} ({})", path, named_by(options.daemon)),
                    .expected = "an address that sluiced listens at"});
-    return out.push_back(ask_daemon(options.daemon));
+    return ask_daemon(options.daemon, out);
   }
 
   struct stat info {};
@@ -130,7 +168,7 @@ void check_socket(const DoctorOptions& options, Findings& out) {
   }
   out.push_back(judge_rights(path, info));
   if (out.back().status != Health::fail) {
-    out.push_back(ask_daemon(options.daemon));
+    ask_daemon(options.daemon, out);
   }
 }
 

@@ -19,9 +19,4 @@ inline void print_document(const nlohmann::json& document) {
   fmt::print("{}\n", document.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
 }
 
-// What is wrong with one page: {page, error}.
-inline nlohmann::json page_problem(const std::string& page, const std::string& error) {
-  return {{"page", page}, {"error", error}};
-}
-
 }  // namespace sluice::cli

@@ -42,12 +42,24 @@ Status write_all(int fd, ByteSpan bytes) {
   return {};
 }
 
-// Not what is no file: opening a pipe waits for somebody who writes. What cannot be looked at is
-// told when it is read.
-bool may_be_read(const fs::path& path) {
+// The *.page names in a folder.
+Result<std::vector<std::string>> pages_in(const std::string& folder) {
+  std::vector<std::string> out;
   std::error_code problem;
-  const fs::file_status status = fs::status(path, problem);
-  return problem || fs::is_regular_file(status);
+  for (fs::directory_iterator it(folder, problem), end; !problem && it != end;
+       it.increment(problem)) {
+    if (it->path().extension() == ".page") {
+      out.push_back(it->path().string());
+    }
+  }
+  if (problem) {
+    return SLUICE_ERR(Errc::io_error, "cannot be listed: {}", problem.message());
+  }
+  if (out.empty()) {
+    return SLUICE_ERR(Errc::not_found, "a folder without any *.page file; name page files");
+  }
+  std::sort(out.begin(), out.end());
+  return out;
 }
 
 Error cannot_write(const std::string& path, std::string_view why) {
@@ -106,38 +118,44 @@ Status make_folder(const std::string& path) {
   return {};
 }
 
-Result<std::vector<std::string>> page_files(const std::vector<std::string>& paths) {
+std::vector<std::string> page_files(const std::vector<std::string>& paths,
+                                    PageProblems& unreadable) {
   std::vector<std::string> out;
   for (const std::string& path : paths) {
-    std::error_code problem;
-    if (!fs::is_directory(path, problem)) {
+    std::error_code ignored;
+    if (!fs::is_directory(path, ignored)) {
       out.push_back(path);
       continue;
     }
-    std::vector<std::string> found;
-    for (fs::directory_iterator it(path, problem), end; !problem && it != end;
-         it.increment(problem)) {
-      if (it->path().extension() == ".page" && may_be_read(it->path())) {
-        found.push_back(it->path().string());
-      }
+    Result<std::vector<std::string>> found = pages_in(path);
+    if (found.has_error()) {
+      unreadable.add(path, found.error());
+    } else {
+      out.insert(out.end(), found->begin(), found->end());
     }
-    if (problem) {
-      return SLUICE_ERR(Errc::io_error, "cannot list {}: {}", path, problem.message());
-    }
-    if (found.empty()) {
-      return SLUICE_ERR(
-          Errc::not_found, "{} is a folder without any *.page file; name page files", path);
-    }
-    std::sort(found.begin(), found.end());
-    out.insert(out.end(), found.begin(), found.end());
   }
   return out;
 }
 
-Result<codec::PageHeader> read_header(const std::string& name, ByteSpan bytes) {
+Result<std::string> read_page_file(const std::string& path, size_t bytes_max) {
+  std::error_code problem;
+  const fs::file_status status = fs::status(path, problem);
+  if (!problem && !fs::is_regular_file(status)) {
+    return SLUICE_ERR(Errc::io_error, "no regular file, expected the bytes of one page");
+  }
+  std::string out;
+  errno = 0;
+  std::ifstream file(path, std::ios::binary);
+  if (!file.is_open() || !read_all(file, bytes_max, out)) {
+    return SLUICE_ERR(Errc::io_error, "cannot be read: {}", std::strerror(errno));
+  }
+  return out;
+}
+
+Result<codec::PageHeader> read_header(ByteSpan bytes) {
   Result<codec::PageHeader> header = codec::parse_page_header(bytes);
   if (header.has_error()) {
-    return SLUICE_ERR(Errc::damaged, "{}: {}", name, header.error().text);
+    return SLUICE_ERR(Errc::damaged, "{}", header.error().text);
   }
   return header;
 }

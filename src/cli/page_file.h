@@ -5,7 +5,9 @@
 #include <vector>
 
 #include "codec/page.h"
+#include "src/base/limits.h"
 #include "src/base/result.h"
+#include "src/cli/page_problems.h"
 
 namespace sluice::cli {
 
@@ -19,11 +21,16 @@ Status write_file(const std::string& path, ByteSpan bytes);
 // Makes a folder to write to, where it is missing. Errors: io_error.
 Status make_folder(const std::string& path);
 
-// The files named, and for a folder the *.page files in it, sorted. Errors: io_error, not_found (a
-// folder without any).
-Result<std::vector<std::string>> page_files(const std::vector<std::string>& paths);
+// The files named, and for a folder what it calls *.page, sorted. unreadable: takes the folders
+// that cannot be listed, or have none.
+std::vector<std::string> page_files(const std::vector<std::string>& paths,
+                                    PageProblems& unreadable);
 
-// The header at the front of page bytes. Errors: damaged (the text begins with `name`).
-Result<codec::PageHeader> read_header(const std::string& name, ByteSpan bytes);
+// At most bytes_max bytes of a page file. Errors: io_error (not read, or no regular file: opening a
+// pipe would wait for somebody who writes). The text leaves out the path, as PageProblems want it.
+Result<std::string> read_page_file(const std::string& path, size_t bytes_max = kPageBytesMax + 1);
+
+// The header at the front of page bytes. Errors: damaged.
+Result<codec::PageHeader> read_header(ByteSpan bytes);
 
 }  // namespace sluice::cli

@@ -52,6 +52,11 @@ Status check_options(const SequenceOptions& options, const std::vector<std::stri
     return SLUICE_ERR(Errc::invalid_argument,
                       "page keys need their space: name its file with --descriptor");
   }
+  if (options.descriptor.empty() && (options.model.empty() || options.tokens.empty())) {
+    return SLUICE_ERR(Errc::invalid_argument,
+                      "--model and --tokens are needed (the GGUF file, and the file of token ids), "
+                      "or --descriptor; inspect and verify also take page files");
+  }
   if (!options.descriptor.empty() && !options.model.empty()) {
     return SLUICE_ERR(Errc::invalid_argument,
                       "--model and --descriptor both name the space: leave one out");
@@ -114,6 +119,21 @@ Result<PageSet> open_pages(const SequenceOptions& options,
       out.in_order ? parents(group.keys) : std::vector<Hash32>(group.keys.size(), kRootKey);
   out.groups.push_back(std::move(group));
   return out;
+}
+
+Status need_pages(const PageSet& set) {
+  if (set.pages() != 0) {
+    return {};
+  }
+  if (set.in_order) {
+    return SLUICE_ERR(Errc::invalid_argument,
+                      "a sequence of {} tokens has no full page of {} tokens; name a longer one",
+                      set.sequence.tokens.size(),
+                      set.groups.front().space->page_geometry().n_tokens);
+  }
+  return SLUICE_ERR(Errc::invalid_argument,
+                    "--descriptor names a space; name pages of it too, by their keys (get, rm) or "
+                    "with --tokens");
 }
 
 std::map<Hash32, PagePlace> index_pages(const PageSet& set) {

@@ -41,6 +41,9 @@ Result<PageSet> open_pages(const SequenceOptions& options,
                            const std::vector<std::string>& keys,
                            const OutputOptions& output);
 
+// That the set has a page. Errors: invalid_argument (says what to name).
+Status need_pages(const PageSet& set);
+
 // Keys of their hex digits. Errors: invalid_argument (names the one that is none).
 Result<std::vector<Hash32>> parse_keys(const std::vector<std::string>& texts);
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "src/base/limits.h"
+#include "src/client/put_window.h"
 
 namespace sluice::client {
 namespace {
@@ -91,6 +92,23 @@ Status Space::put(const Chain& chain,
     SLUICE_TRY(known, lookup(chain.keys, worst_kl_));
   }
   out.pages_kept += known;
+  PutWindow window(*this, ack, [&](const SentPage& page, const Result<bool>& taken) -> Status {
+    if (taken.has_error()) {
+      return SLUICE_ERR(taken.error().code,
+                        "page {} of the sequence, {}: {}",
+                        chain.first_page + page.index,
+                        to_hex(chain.keys[page.index]),
+                        taken.error().text);
+    }
+    if (*taken) {
+      ++out.pages;
+      out.raw_bytes += page_bytes();
+      out.stored_bytes += page.bytes;
+    } else {
+      ++out.pages_kept;
+    }
+    return {};
+  });
   for (size_t i = known; i < chain.keys.size(); ++i) {
     const uint32_t page_index = chain.first_page + static_cast<uint32_t>(i);
     SLUICE_TRY(ByteSpan tensors, load(page_index));
@@ -100,26 +118,9 @@ Status Space::put(const Chain& chain,
     spec.first_position = uint64_t{page_index} * geometry_.n_tokens;
     spec.geometry = geometry_;
     SLUICE_TRY(size_t bytes, codec::encode_page(spec, tensors, encoded_, workspace_));
-    SLUICE_TRY(Opened open, opened());
-    transport::PutRequest request;
-    request.handle = open.handle;
-    request.key = chain.keys[i];
-    request.anchor = anchors[i];
-    request.ack = ack;
-    request.page_bytes = bytes;
-    const ByteSpan page = ByteSpan(encoded_).first(bytes);
-    SLUICE_TRY(transport::PutReply reply,
-               open.requester->put(request, {&page, 1}, client_.call_options()));
-    client_.moved(tensors.size());
-    if (reply.outcome == transport::PutOutcome::unchanged) {
-      ++out.pages_kept;
-    } else {
-      ++out.pages;
-      out.raw_bytes += tensors.size();
-      out.stored_bytes += bytes;
-    }
+    SLUICE_CHECK(window.send(i, chain.keys[i], anchors[i], ByteSpan(encoded_).first(bytes)));
   }
-  return {};
+  return window.finish();
 }
 
 Result<uint32_t> Space::erase(std::span<const Hash32> keys) {
@@ -164,7 +165,7 @@ Result<Bytes> Space::get_encoded(const Hash32& key, uint32_t max_kl, codec::Enco
   return std::move(keep.page);
 }
 
-Result<bool> Space::put_encoded(ByteSpan page, const Hash32& anchor) {
+Result<Hash32> Space::check_encoded(ByteSpan page) const {
   SLUICE_TRY(codec::PageHeader header, codec::verify_page(page));
   if (!(header.geometry == geometry_)) {
     return SLUICE_ERR(
@@ -179,16 +180,7 @@ Result<bool> Space::put_encoded(ByteSpan page, const Hash32& anchor) {
         geometry_.n_tokens,
         geometry_.bytes());
   }
-  Client::Call call(client_);
-  SLUICE_TRY(Opened open, opened());
-  transport::PutRequest request;
-  request.handle = open.handle;
-  request.key = header.page_key;
-  request.anchor = anchor;
-  request.page_bytes = page.size();
-  SLUICE_TRY(transport::PutReply reply,
-             open.requester->put(request, {&page, 1}, client_.call_options()));
-  return reply.outcome != transport::PutOutcome::unchanged;
+  return header.page_key;
 }
 
 // Takes the pages of one GET in, in whatever order they come (one from disk lets others pass),

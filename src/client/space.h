@@ -77,8 +77,9 @@ class Space {
 
   // Encodes and puts those pages of a chain that the daemon lacks: `load(page)` gives the tensors
   // of a page by its index from the root, valid until its next call; anchors[i] is what keys[i] is
-  // evicted with. Stops at the first refusal: pages behind it could not be reached. Ack::disk: no
-  // crash can lose any of them afterwards; all are sent, since the daemon may have one in RAM only.
+  // evicted with. Stops at the first refusal, which names its page: those behind it could not be
+  // reached, but for what is under way with it (put_window.h). Ack::disk: no crash can lose any of
+  // them afterwards; all are sent, since the daemon may have one in RAM only.
   // Requires: as many anchors as keys. Errors: unsupported (Ack::disk without a disk tier),
   // invalid_argument, no_space, draining, as a request; what `load` answers. `out` counts what was
   // moved before an error too.
@@ -95,11 +96,9 @@ class Space {
   // daemon calls this encoding. Errors: not_found, damaged, as a request.
   Result<Bytes> get_encoded(const Hash32& key, uint32_t max_kl, codec::EncodingId* named = nullptr);
 
-  // Puts one encoded page under the key in its header, once header, shape and every section are
-  // found whole. anchor: what it is evicted with; kRootKey for none. Returns false where the daemon
-  // keeps the page that it has, as good or better. Errors: as codec::verify_page, bad_value (a page
-  // of another shape); no_space, draining, as a request.
-  Result<bool> put_encoded(ByteSpan page, const Hash32& anchor);
+  // The key in the header of an encoded page whose header, shape and sections are whole, so that a
+  // PutWindow may send it. Errors: as codec::verify_page, bad_value (a page of another shape).
+  Result<Hash32> check_encoded(ByteSpan page) const;
 
   // Gets pages within max_kl until one is missing or damaged. Returns how many are whole, from the
   // first on; some behind these may have been written too. Errors: as a request, and what `target`
@@ -107,6 +106,7 @@ class Space {
   Result<size_t> get(const Chain& chain, uint32_t max_kl, PageTarget& target, Transfer& out);
 
  private:
+  friend class PutWindow;
   class Receiver;
 
   Space(Client& client, Bytes descriptor, uint32_t worst_kl);

@@ -282,6 +282,17 @@ Status Config::validate() const {
   return {};
 }
 
+std::string memory_warning(uint64_t ram_bytes, uint64_t usable_bytes) {
+  if (ram_bytes < usable_bytes) {
+    return "";
+  }
+  return fmt::format(
+      "ram.capacity of {}, expected less than the {} of memory that a process may use here: the "
+      "kernel ends sluiced before the tier is full; lower --ram or ram.capacity",
+      format_bytes(ram_bytes),
+      format_bytes(usable_bytes));
+}
+
 Result<Config> parse_config(std::string_view text, std::string_view name) {
   Config config;
   if (text.size() > kConfigBytesMax) {  // keys of 200,000 dots overflow the parser's stack

@@ -48,4 +48,8 @@ Result<Config> load_config(const std::string& path);
 // The same from text; `name` stands for the file in error texts. Errors: bad_config.
 Result<Config> parse_config(std::string_view text, std::string_view name);
 
+// Why the machine cannot hold a RAM tier of that size, and what to do; "" where it can.
+// usable_bytes: what a process may use here.
+std::string memory_warning(uint64_t ram_bytes, uint64_t usable_bytes);
+
 }  // namespace sluice::daemon

@@ -19,6 +19,7 @@
 #include <CLI/CLI.hpp>
 
 #include "src/base/clock.h"
+#include "src/base/machine_memory.h"
 #include "src/base/mailbox.h"
 #include "src/base/standard_streams.h"
 #include "src/base/units.h"
@@ -199,13 +200,20 @@ int run(const Flags& flags) {
     std::fprintf(stderr, "sluiced: %s\n", config.error().text.c_str());
     return 2;
   }
+  const std::string warning = memory_warning(config->ram_bytes, machine_memory().usable_bytes());
   if (flags.check_only) {
+    if (!warning.empty()) {
+      std::fprintf(stderr, "sluiced: warning: %s\n", warning.c_str());
+    }
     std::puts("configuration is valid");
     return 0;
   }
   auto log = spdlog::stderr_logger_st("sluiced");
   log->set_pattern("time=%Y-%m-%dT%H:%M:%S.%eZ level=%l %v", spdlog::pattern_time_type::utc);
   log->set_level(spdlog::level::from_str(config->log_level));
+  if (!warning.empty()) {
+    log->warn("event=memory reason={}", log_value(warning));
+  }
   Status served = serve(*config, *log);
   if (served.has_error()) {
     log->error("event=failed error={}", log_value(served.error().to_string()));

@@ -38,6 +38,13 @@ size = "1GiB"') --check-config
 expect 0 "configuration is valid" "$sluiced" --check-config
 expect 2 "16MiB..16TiB" "$sluiced" --ram 1MiB
 expect 0 "configuration is valid" "$sluiced" --config /dev/null --check-config
+expect 0 "lower --ram or ram.capacity" "$sluiced" --ram 16TiB --check-config
+"$sluiced" --check-config 2>&1 | grep -q warning && fail "a warning without a cause"
+"$sluiced" --socket "$run/big.sock" --ram 16TiB 2>"$run/big.log" &
+sleep 0.5
+kill %% 2>/dev/null || true
+wait %% || true
+grep -q "level=warning event=memory" "$run/big.log" || fail "no warning at start"
 expect 2 "at most 16384 bytes" "$sluiced" --config /dev/zero --check-config
 expect 2 "Is a directory" "$sluiced" --config / --check-config
 expect 2 "there is no disk tier to have it" "$sluiced" --disk-capacity 1GiB --check-config
@@ -91,6 +98,8 @@ expect 2 "leave one out" "$sluice" rm --descriptor x --model y
 expect 2 "need their space" "$sluice" rm 00
 expect 0 "Exit codes:" "$sluice" --help
 expect 2 "--model and --tokens" "$sluice" lookup
+expect 2 "or --descriptor; inspect and verify also take page files" "$sluice" verify
+expect 2 "'xyz' is no page key" "$sluice" put --model m --tokens t --anchor xyz "$run"
 [ "$(stat -c %a "$socket")" = 660 ] || fail "socket mode is $(stat -c %a "$socket"), expected 660"
 expect 1 "another daemon" "$sluiced" --socket "$socket" --ram 64MiB
 
@@ -107,7 +116,20 @@ fi
 expect 1 "1 damaged" "$sluice" verify "$page"
 echo none >"$run/none.page"
 expect 1 "page header" "$sluice" inspect "$run/none.page"
-expect 1 '"exit":1' "$sluice" --json inspect "$run/none.page"
+expect 1 '[{"error":' "$sluice" --json inspect "$run/none.page"
+
+# One bad name in a folder ends nothing; what could not be read weighs most.
+mkdir -p "$run/mixed/folder.page"
+cp "$(dirname "$0")"/../golden/codec/example.page "$run/mixed/b.page"
+cp "$run/none.page" "$run/mixed/a.page"
+mkfifo "$run/mixed/pipe.page"
+ln -s "$run/nowhere" "$run/mixed/loose.page"
+expect 4 "1 pages whole, 1 damaged, 3 unreadable" timeout 20 "$sluice" verify "$run/mixed"
+expect 4 "loose.page: cannot be read: No such file" "$sluice" verify "$run/mixed" "$run/absent"
+expect 4 "  key " "$sluice" inspect "$run/mixed"
+expect 4 "1 pages, 4 without a header" "$sluice" inspect "$run/mixed"
+[ "$(grep -c "a.page" "$run/out")" = 1 ] || fail "a path stands twice: $(cat "$run/out")"
+expect 1 "1 pages, 1 without a header" "$sluice" inspect "$run/mixed/a.page" "$run/mixed/b.page"
 
 # What is no file, and a name that is no UTF-8, are answers like any other.
 expect 1 "2 damaged" "$sluice" verify "$run"

@@ -53,6 +53,14 @@ TEST_F(DoctorTest, CpuNamesTheTargetThatTheCodecUses) {
   EXPECT_EQ(judge_cpu(false, false).status, Health::ok);
 }
 
+TEST_F(DoctorTest, ARamTierThatTheMachineCannotHoldIsAWarning) {
+  EXPECT_EQ(judge_daemon_memory(1ull << 30, 2ull << 30).status, Health::ok);
+  const Finding large = judge_daemon_memory(2ull << 30, 2ull << 30);
+  EXPECT_EQ(large.status, Health::warn);
+  EXPECT_NE(large.what_to_do.find("--ram"), std::string::npos);
+  expect_whole(large);
+}
+
 TEST_F(DoctorTest, TheSmallerOfMemoryAndControlGroupCounts) {
   EXPECT_EQ(judge_memory(8ull << 30, kNone, "").status, Health::ok);
   EXPECT_EQ(judge_memory(512ull << 20, kNone, "always [madvise] never").status, Health::warn);

@@ -68,20 +68,45 @@ TEST_F(PageFileTest, AFolderStandsForThePageFilesInIt) {
   for (const char* name : {"b.page", "a.page", "x.descriptor", "c.page.tmp-7"}) {
     ASSERT_TRUE(write_file(path(name), as_bytes("x")).has_value());
   }
-  auto found = page_files({"named", folder_});
-  ASSERT_TRUE(found.has_value());
-  EXPECT_EQ(*found, (std::vector<std::string>{"named", path("a.page"), path("b.page")}));
   ASSERT_EQ(mkfifo(path("pipe.page").c_str(), 0600), 0);
-  EXPECT_EQ(page_files({folder_})->size(), 2u) << "a pipe would wait for somebody who writes";
   std::filesystem::create_directory(path("empty"));
-  EXPECT_EQ(page_files({path("empty")}).error().code, Errc::not_found);
+  PageProblems unreadable;
+  EXPECT_EQ(page_files({"named", path("empty"), folder_}, unreadable),
+            (std::vector<std::string>{"named", path("a.page"), path("b.page"), path("pipe.page")}));
+  ASSERT_EQ(unreadable.size(), 1u);
+  EXPECT_EQ(unreadable.list()[0]["page"], path("empty"));
+  EXPECT_EQ(unreadable.exit_code(), 1);
+}
+
+TEST_F(PageFileTest, APageFileIsARegularFile) {
+  ASSERT_TRUE(write_file(path("a.page"), as_bytes("bytes")).has_value());
+  EXPECT_EQ(*read_page_file(path("a.page")), "bytes");
+  EXPECT_EQ(*read_page_file(path("a.page"), 2), "by");
+  ASSERT_EQ(mkfifo(path("pipe.page").c_str(), 0600), 0);
+  std::filesystem::create_symlink(path("none"), path("loose.page"));
+  for (const std::string& name : {path("pipe.page"), path("loose.page"), folder_.string()}) {
+    Result<std::string> read = read_page_file(name);
+    ASSERT_TRUE(read.has_error()) << name;
+    EXPECT_EQ(read.error().code, Errc::io_error);
+    EXPECT_EQ(read.error().text.find(name), std::string::npos) << "said by who lists it";
+  }
 }
 
 TEST_F(PageFileTest, BytesWithoutAPageHeaderAreDamaged) {
-  auto header = read_header("some.page", as_bytes("none"));
+  auto header = read_header(as_bytes("none"));
   ASSERT_TRUE(header.has_error());
   EXPECT_EQ(header.error().code, Errc::damaged);
-  EXPECT_EQ(header.error().text.rfind("some.page: ", 0), 0u) << header.error().text;
+}
+
+TEST(PageProblems, WhatCouldNotBeReadWeighsMoreThanDamage) {
+  PageProblems problems;
+  EXPECT_EQ(problems.exit_code(), 0);
+  problems.add("a", SLUICE_ERR(Errc::bad_checksum, "section 1"));
+  EXPECT_EQ(problems.exit_code(), 1);
+  problems.add("b", SLUICE_ERR(Errc::io_error, "cannot be read"));
+  problems.add("c", SLUICE_ERR(Errc::damaged, "no header"));
+  EXPECT_EQ(problems.exit_code(), 4);
+  EXPECT_EQ(problems.list()[0], (nlohmann::json{{"page", "a"}, {"error", "section 1"}}));
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // Encoded pages as tools move them: out of one daemon, checked, and into it again.
 #include <gtest/gtest.h>
 
+#include "src/client/put_window.h"
 #include "src/client/space.h"
 #include "tests/support/test_daemon.h"
 
@@ -37,7 +38,21 @@ class EncodedPageTest : public ::testing::Test {
     codec::Workspace workspace;
     codec::PageSpec spec{.page_key = key_, .geometry = space_->page_geometry()};
     page_.resize(*codec::encode_page(spec, tensors, page_, workspace));
-    ASSERT_TRUE(*space_->put_encoded(page_, kRootKey));
+    ASSERT_TRUE(*put(*space_));
+  }
+
+  // Checks and puts the page, as `sluice put` does.
+  Result<bool> put(Space& space) {
+    SLUICE_TRY(const Hash32 key, space.check_encoded(page_));
+    Result<bool> out = false;
+    PutWindow window(
+        space, transport::Ack::ram, [&](const SentPage&, const Result<bool>& taken) -> Status {
+          out = taken;
+          return {};
+        });
+    SLUICE_CHECK(window.send(0, key, kRootKey, page_));
+    SLUICE_CHECK(window.finish());
+    return out;
   }
 
   testing::TempFolder folder_;
@@ -54,28 +69,28 @@ TEST_F(EncodedPageTest, GoesOutAndComesBackByteForByte) {
   EXPECT_EQ(*space_->get_encoded(key_, 0, &named), page_);
   codec::PageHeader header = *codec::verify_page(page_);
   EXPECT_EQ(named, codec::encoding_id(ByteSpan(page_).first(header.header_bytes())));
-  EXPECT_FALSE(*space_->put_encoded(page_, kRootKey)) << "the same page is there";
+  EXPECT_FALSE(*put(*space_)) << "the same page is there";
   EXPECT_EQ(*space_->erase({&key_, 1}), 1u);
-  EXPECT_TRUE(*space_->put_encoded(page_, kRootKey));
+  EXPECT_TRUE(*put(*space_));
   EXPECT_EQ(*space_->get_encoded(key_, 0), page_);
 }
 
 TEST_F(EncodedPageTest, DamageIsFoundBeforeAnythingIsSent) {
   ASSERT_EQ(*space_->erase({&key_, 1}), 1u);
   page_[page_.size() - 5] ^= 1;
-  Result<bool> put = space_->put_encoded(page_, kRootKey);
-  ASSERT_TRUE(put.has_error());
-  EXPECT_EQ(put.error().code, Errc::bad_checksum);
-  EXPECT_NE(put.error().text.find("offset"), std::string::npos) << put.error().text;
+  Result<bool> done = put(*space_);
+  ASSERT_TRUE(done.has_error());
+  EXPECT_EQ(done.error().code, Errc::bad_checksum);
+  EXPECT_NE(done.error().text.find("offset"), std::string::npos) << done.error().text;
   EXPECT_EQ(*space_->lookup({&key_, 1}, 0), 0u);
 }
 
 TEST_F(EncodedPageTest, APageOfAnotherShapeIsRefused) {
   auto other = *Space::open(*client_, *encode_descriptor(descriptor(2)), 0);
-  Result<bool> put = other->put_encoded(page_, kRootKey);
-  ASSERT_TRUE(put.has_error());
-  EXPECT_EQ(put.error().code, Errc::bad_value);
-  EXPECT_NE(put.error().text.find("another space"), std::string::npos) << put.error().text;
+  Result<bool> done = put(*other);
+  ASSERT_TRUE(done.has_error());
+  EXPECT_EQ(done.error().code, Errc::bad_value);
+  EXPECT_NE(done.error().text.find("another space"), std::string::npos) << done.error().text;
 }
 
 TEST_F(EncodedPageTest, TheNamedSocketIsTheOneThatIsAsked) {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <regex>
 #include <set>
 
 namespace sluice::daemon {
@@ -84,6 +85,28 @@ TEST(Counters, AreExportedWithTheirLabels) {
     EXPECT_NE(text.find(line), std::string::npos) << line << "is not in\n" << text;
   }
   EXPECT_EQ(text.find("sluice_disk"), std::string::npos) << "no disk tier, no metrics of one";
+}
+
+TEST(Counters, StatsAreThoseOfTheDocument) {
+  const std::regex name("`([a-z_]+)`");
+  std::ifstream file(SLUICE_SOURCE_DIR "/docs/cli.md");
+  std::set<std::string> documented;
+  bool inside = false;
+  for (std::string line; std::getline(file, line);) {
+    inside = line.starts_with("## ") ? line == "## stat" : inside;
+    const std::string cell =
+        inside && line.starts_with("| `") ? line.substr(0, line.find(" |", 2)) : "";
+    for (std::sregex_iterator it(cell.begin(), cell.end(), name), end; it != end; ++it) {
+      EXPECT_TRUE(documented.insert((*it)[1]).second) << line;
+    }
+  }
+  DaemonStats stats;
+  stats.cache.disk.emplace();
+  std::set<std::string> there;
+  for (const auto& [name, value] : stat_list(stats)) {
+    there.insert(name);
+  }
+  EXPECT_EQ(there, documented);
 }
 
 TEST(Counters, AreThoseOfTheDocument) {

@@ -22,9 +22,9 @@ ANSWER_KEYS = {
     "ping": {"daemon", "client", "round_trip_us"},
     "lookup": {"tokens", "tokens_there", "miss_reason"},
     "explain-miss": {"tokens", "tokens_there", "hit", "groups"},
-    "verify": {"whole", "damaged"},
+    "verify": {"whole", "damaged", "unreadable"},
     "get": {"folder", "pages", "bytes", "missing", "damaged"},
-    "put": {"pages", "kept", "bytes", "refused"},
+    "put": {"pages", "kept", "bytes", "refused", "unreadable"},
     "rm": {"named", "pages", "dry_run"},
     "doctor": {"good", "version", "checks"},
 }
@@ -108,7 +108,9 @@ class CommandLine(unittest.TestCase):
         self.sluice(NEGATIVE, "get", *self.sequence, "--out", os.path.join(self.folder, "none"))
         put = self.sluice(GOOD, "put", *self.sequence, first)
         self.assertEqual((put["pages"], put["kept"], put["refused"]), (PAGES, 0, []))
-        self.assertEqual(self.sluice(GOOD, "put", *self.sequence, first)["kept"], PAGES)
+        self.assertEqual(put["bytes"], sum(len(files[name]) for name in pages))
+        again = self.sluice(GOOD, "put", *self.sequence, first)
+        self.assertEqual((again["pages"], again["kept"], again["bytes"]), (0, PAGES, 0))
         self.assertEqual(contents(self.saved("again")), files)
         self.assertEqual(oct(os.stat(os.path.join(first, pages.pop())).st_mode & 0o777), "0o600")
 
@@ -126,7 +128,7 @@ class CommandLine(unittest.TestCase):
         put = self.sluice(GOOD, "put", *space, "--anchor", self.keys[2], page)
         self.assertEqual(put["pages"], 1)
         verified = self.sluice(GOOD, "verify", *space, "--tokens", self.tokens)
-        self.assertEqual(verified, {"whole": PAGES, "damaged": []})
+        self.assertEqual(verified, {"whole": PAGES, "damaged": [], "unreadable": []})
 
     def test_a_flipped_byte_is_refused_with_section_and_offset_and_the_rest_goes_on(self):
         first = self.saved()
@@ -143,6 +145,41 @@ class CommandLine(unittest.TestCase):
         self.assertRegex(refused["error"], r"section \d+ at offset \d+")
         self.assertEqual(len(self.sluice(NEGATIVE, "verify", first)["damaged"]), 1)
         self.assertEqual(self.sluice(GOOD, "verify", *self.sequence)["whole"], PAGES)
+
+    def test_names_that_cannot_be_read_are_told_and_the_rest_goes_on(self):
+        first = self.saved()
+        self.sluice(GOOD, "rm", *self.sequence)
+        os.mkfifo(os.path.join(first, "a pipe.page"))
+        os.symlink("nowhere", os.path.join(first, "loose.page"))
+        empty = os.path.join(self.folder, "empty")
+        os.mkdir(empty)
+        for command in (["put", *self.sequence], ["verify"]):
+            with self.subTest(command[0]):
+                answer = self.sluice(FAILED, *command, empty, first)
+                self.assertEqual(answer.get("pages", answer.get("whole")), PAGES)
+                self.assertEqual(
+                    [os.path.basename(one["page"]) for one in answer["unreadable"]],
+                    ["empty", "a pipe.page", "loose.page"],
+                )
+        pages = self.sluice(FAILED, "inspect", first)
+        self.assertEqual(len([page for page in pages if "key" in page]), PAGES)
+        self.assertEqual(len([page for page in pages if "error" in page]), 2)
+
+    def test_a_short_sequence_and_a_space_without_pages_are_wrong_usage(self):
+        (descriptor,) = glob.glob(os.path.join(self.saved(), "*.descriptor"))
+        here = ["--socket", self.daemon.socket]
+        short = os.path.join(self.folder, "short")
+        with open(short, "w") as file:
+            json.dump(self.document[:5], file)
+        for command in ("verify", "inspect", "rm"):
+            for arguments, text in [
+                (["--descriptor", descriptor], "name pages of it too"),
+                (["--model", harness.MODEL, "--tokens", short], "no full page of 64 tokens"),
+            ]:
+                with self.subTest((command, text)):
+                    done = run(command, *arguments, *here)
+                    self.assertEqual(done.returncode, USAGE, done.stderr)
+                    self.assertIn(text, done.stderr)
 
     def test_a_page_of_another_sequence_is_refused(self):
         first = self.saved()
@@ -201,7 +238,6 @@ class CommandLine(unittest.TestCase):
             (UNREACHABLE, "connection_lost", ["ping", *nowhere]),
             (UNREACHABLE, "connection_lost", ["get", *self.sequence, "--out", "x", *nowhere]),
             (FAILED, "io_error", ["lookup", "--model", "/none", "--tokens", self.tokens, *here]),
-            (NEGATIVE, "damaged", ["inspect", self.tokens]),
         ]:
             with self.subTest(arguments):
                 done = run("--json", *arguments)
@@ -242,6 +278,54 @@ class CommandLine(unittest.TestCase):
         finally:
             os.close(terminal)
             os.close(end)
+
+
+class PutDurable(unittest.TestCase):
+    def test_pages_put_back_durably_outlive_a_killed_daemon(self):
+        for ram in ("64MiB", "16MiB"):
+            with self.subTest(ram):
+                self.put_back("--ram", ram, "--disk", "DISK", "--disk-capacity", "64MiB")
+
+    def put_back(self, *arguments: str):
+        daemon = harness.Daemon(*arguments)
+        self.addCleanup(daemon.stop)
+        tokens = list(range(12 * 64))
+        paths = [os.path.join(daemon.folder, name) for name in ("descriptor", "tokens")]
+        with open(paths[0], "wb") as file:
+            file.write(identity.small_descriptor())
+        with open(paths[1], "w") as file:
+            json.dump(tokens, file)
+        space = ["--descriptor", paths[0], "--tokens", paths[1]]
+        with api.Client(daemon.socket) as client:
+            opened = api.Space(client, identity.small_descriptor())
+            opened.put(opened.keys(tokens), bytearray(random.randbytes(12 * opened.page_bytes)))
+        pages = os.path.join(daemon.folder, "pages")
+        daemon.command("get", *space, "--out", pages)
+        daemon.command("rm", *space)
+        self.assertEqual(daemon.command("put", *space, "--durable", pages)["pages"], 12)
+        daemon.process.kill()
+        daemon.process.wait()
+        daemon.start()
+        self.assertEqual(daemon.command("verify", *space)["whole"], 12)
+
+    def test_a_daemon_without_a_disk_says_so(self):
+        daemon = harness.Daemon()
+        self.addCleanup(daemon.stop)
+        descriptor = os.path.join(daemon.folder, "descriptor")
+        with open(descriptor, "wb") as file:
+            file.write(identity.small_descriptor())
+        tokens = list(range(64))
+        with api.Client(daemon.socket) as client:
+            opened = api.Space(client, identity.small_descriptor())
+            opened.put(opened.keys(tokens), bytearray(random.randbytes(opened.page_bytes)))
+            key = opened.keys(tokens)[0].hex()
+        pages = os.path.join(daemon.folder, "pages")
+        space = ["--descriptor", descriptor]
+        daemon.command("get", *space, key, "--out", pages)
+        done = run("put", *space, "--durable", pages, "--socket", daemon.socket)
+        self.assertEqual(done.returncode, FAILED, done.stderr)
+        self.assertIn(f"{key}.page", done.stderr)
+        self.assertIn("disk", done.stderr)
 
 
 class DamageOnDisk(unittest.TestCase):

@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <deque>
+#include <map>
+#include <vector>
 
 #include "tests/transport/memory_sink.h"
 #include "tests/transport/sample_service.h"
@@ -70,6 +72,31 @@ TEST_P(RequesterLoopback, GetFillsTheMemoryOfTheSink) {
   ASSERT_FALSE(l.requester->get(get, sink, kOptions).has_error());
   EXPECT_EQ(sink.pages[0], random_bytes(5000, 1));
   EXPECT_EQ(sink.ended, 1u);
+}
+
+TEST(Requester, SeveralPutsAreUnderWayAndEachAnswerNamesItsOwn) {
+  Loopback l(4096);
+  ASSERT_FALSE(l.requester->hello({}, kOptions).has_error());
+  const Bytes page = random_bytes(3000, 1);
+  const ByteSpan whole = page;
+  std::vector<uint64_t> numbers;
+  for (uint8_t i : {1, 2, 1}) {
+    const PutRequest put{.handle = 7, .key = key_of(i), .page_bytes = page.size()};
+    numbers.push_back(*l.requester->send_put(put, {&whole, 1}, kOptions));
+  }
+  const PutRequest refused{.handle = 1, .key = key_of(1), .page_bytes = page.size()};
+  numbers.push_back(*l.requester->send_put(refused, {&whole, 1}, kOptions));
+  std::map<uint64_t, Result<PutReply>> answers;
+  for (size_t i = 0; i < numbers.size(); ++i) {
+    Result<PutAnswer> answer = l.requester->receive_put(kOptions);
+    ASSERT_TRUE(answer.has_value()) << answer.error().to_string();
+    answers.emplace(answer->number, answer->reply);
+  }
+  EXPECT_EQ(answers.at(numbers[0])->outcome, PutOutcome::stored);
+  EXPECT_EQ(answers.at(numbers[1])->outcome, PutOutcome::stored);
+  EXPECT_EQ(answers.at(numbers[2])->outcome, PutOutcome::unchanged);
+  EXPECT_EQ(answers.at(numbers[3]).error().code, Errc::no_space);
+  EXPECT_TRUE(l.requester->usable());
 }
 
 TEST(Requester, AnAnsweredErrorLeavesTheConnectionUsable) {
