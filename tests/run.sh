@@ -21,10 +21,10 @@ install_wheels "${SLUICE_WHEELS[@]}" "${SLUICE_TEST_WHEELS[@]}"
 export SLUICE_HOME
 
 step "build with ASan and UBSan"
-cmake --preset dev >/dev/null
+configure dev build/dev
 cmake --build --preset dev
 step "build the release"
-cmake --preset release >/dev/null
+configure release build/release
 cmake --build --preset release
 
 step "unit, golden, fuzz, fault and tidy tests, with sanitizers"
