@@ -17,7 +17,7 @@ mkdir -p "$results"
 step "set-up and release build"
 install_debian "${SLUICE_BUILD_PACKAGES[@]}" "${SLUICE_PYTHON_PACKAGES[@]}" \
   "${SLUICE_TEST_PACKAGES[@]}"
-install_wheels "${SLUICE_WHEELS[@]}" "${SLUICE_TEST_WHEELS[@]}"
+install_wheels "${SLUICE_WHEELS[@]}"
 cmake --preset release >/dev/null
 cmake --build --preset release >&2
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Set-up and the main job in one command, on a fresh Debian 12 machine: a real engine computes a
 # document's KV, a new engine process gets it back through Sluice, and the answers are compared; then
-# the daemon is killed, started again, and serves the same pages from disk.
+# the daemon is killed, started again, and serves the same pages from disk; then once more with
+# pages that a profile makes smaller, whose effect on the next tokens is measured.
 #
 #   deploy/quickstart.sh [--document FILE] [--question TEXT] [--json FILE]
 #
@@ -10,7 +11,7 @@
 set -euo pipefail
 
 usage() {
-  sed -n '2,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+  sed -n '2,10s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
 }
 
 job=()
@@ -34,7 +35,7 @@ done
 
 # shellcheck source=setup.sh
 . "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
-steps_total=7
+steps_total=8
 mkdir -p "$SLUICE_HOME"
 exec 9>"$SLUICE_HOME/lock"
 flock -n 9 || { echo "waiting for another run that uses $SLUICE_HOME" >&2; flock 9; }
@@ -101,7 +102,11 @@ for i in 1 2 3; do
   mv "$run/restore.json" "$run/restore$i.json"
   restored+=("$run/restore$i.json")
 done
+step "engine process D: lossy pages"
+engine lossy --expect "$run/store.json" --profile "$SLUICE_REPO/deploy/profiles/$SLUICE_PROFILE"
 step "result"
 "$sluice" --json inspect --model "$model" --tokens "$run/tokens" >"$run/pages.json"
+"$sluice" --json inspect --model "$model" --tokens "$run/tokens" --salt 6c6f737379 \
+  >"$run/lossy_pages.json"
 "$SLUICE_PYTHON" -m sluice_kv.job_report "$run/compare.json" "$run/pages.json" "${restored[@]}" \
-  "${report[@]}"
+  --lossy "$run/lossy.json" "$run/lossy_pages.json" "${report[@]}"

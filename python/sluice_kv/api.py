@@ -13,10 +13,10 @@ import os
 
 from sluice_kv.buffers import Buffer, Memory
 
-ABI_VERSION = 1
+ABI_VERSION = 2
 KEY_BYTES = 32
 TRACE_ID_BYTES = 16
-KL_EXACT = 0
+KL_EXACT, KL_UNKNOWN = 0, 0xFFFFFFFF  # micro-nats
 ACK_RAM, ACK_DISK = 0, 1
 
 INVALID_ARGUMENT = 1
@@ -69,6 +69,7 @@ class _LlamaOptions(C.Structure):
         ("n_ctx", _U32),
         ("page_tokens", _U32),
         ("worst_kl", _U32),
+        ("put_kl", _U32),
         ("salt", _STR),
         ("salt_bytes", _SIZE),
         ("lora_digest", _STR),
@@ -90,17 +91,20 @@ _SIGNATURES = {
     "sluice_client_open": (C.c_int, [_STR, _U32, _OUT]),
     "sluice_client_free": (None, [_P]),
     "sluice_client_trace": (C.c_int, [_P, _STR]),
+    "sluice_client_add_profile": (C.c_int, [_P, _STR, _SIZE]),
     "sluice_stats": (C.c_int, [_P, C.POINTER(_STR)]),
     "sluice_miss_reason": (_STR, [_P]),
-    "sluice_space_open": (C.c_int, [_P, _STR, _SIZE, _U32, _OUT]),
+    "sluice_space_open": (C.c_int, [_P, _STR, _SIZE, _U32, _U32, _OUT]),
     "sluice_space_free": (None, [_P]),
     "sluice_space_page_bytes": (_SIZE, [_P]),
+    "sluice_space_encoded_kl": (_U32, [_P]),
     "sluice_space_keys": (C.c_int, [_P, _P, _SIZE, _P, _SIZE, C.POINTER(_SIZE)]),
     "sluice_space_lookup": (C.c_int, [_P, _STR, _SIZE, _U32, C.POINTER(_U32)]),
     "sluice_space_put": (C.c_int, [_P, _STR, _SIZE, _U32, _STR, _P, _SIZE, _U32, _MOVED]),
     "sluice_space_get": (C.c_int, [_P, _STR, _SIZE, _U32, _U32, _P, _SIZE, _MOVED]),
     "sluice_llama_open": (C.c_int, [_P, _P, C.POINTER(_LlamaOptions), _OUT]),
     "sluice_llama_free": (None, [_P]),
+    "sluice_llama_encoded_kl": (_U32, [_P]),
     "sluice_llama_lookup": (C.c_int, [_P, _P, _SIZE, _U32, C.POINTER(_U32)]),
     "sluice_llama_store": (C.c_int, [_P, _P, _SIZE, _P, _SIZE, _U32, _MOVED]),
     "sluice_llama_blob_bytes": (_SIZE, [_P, _U32]),
@@ -207,6 +211,10 @@ class Client(_Handle):
             raise ValueError(f"a trace id of {len(trace_id)} bytes, expected {TRACE_ID_BYTES}")
         _call("sluice_client_trace", self, trace_id)
 
+    def add_profile(self, file: bytes) -> None:
+        """Takes what lossy pages are decoded and, within put_kl, encoded with by spaces opened later."""
+        _call("sluice_client_add_profile", self, file, len(file))
+
     def stats(self) -> dict:
         text = _STR()
         _call("sluice_stats", self, C.byref(text))
@@ -221,9 +229,21 @@ class Space(_Handle):
 
     _free = "sluice_space_free"
 
-    def __init__(self, client: Client, descriptor: bytes, worst_kl: int = KL_EXACT):
-        super().__init__("sluice_space_open", client, descriptor, len(descriptor), worst_kl)
+    def __init__(
+        self,
+        client: Client,
+        descriptor: bytes,
+        worst_kl: int = KL_EXACT,
+        *,
+        put_kl: int = KL_EXACT,
+    ):
+        super().__init__("sluice_space_open", client, descriptor, len(descriptor), worst_kl, put_kl)
         self._client = client
+
+    @property
+    def encoded_kl(self) -> int:
+        """What put() costs, micro-nats; 0 where it is exact."""
+        return library().sluice_space_encoded_kl(self)
 
     @property
     def page_bytes(self) -> int:
@@ -281,6 +301,7 @@ class LlamaSpaces(_Handle):
         n_ctx: int = 0,
         page_tokens: int = 0,
         worst_kl: int = KL_EXACT,
+        put_kl: int = KL_EXACT,
         salt: bytes = b"",
         lora_digest: bytes | None = None,
     ):
@@ -293,12 +314,18 @@ class LlamaSpaces(_Handle):
             n_ctx,
             page_tokens,
             worst_kl,
+            put_kl,
             salt or None,
             len(salt),
             lora_digest,
         )
         super().__init__("sluice_llama_open", client, model, C.byref(options))
         self._client, self._groups = client, model.groups
+
+    @property
+    def encoded_kl(self) -> int:
+        """What store() costs, micro-nats; 0 where it is exact."""
+        return library().sluice_llama_encoded_kl(self)
 
     def lookup(self, tokens, max_kl: int = KL_EXACT) -> int:
         found = _U32()

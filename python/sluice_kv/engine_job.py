@@ -3,11 +3,15 @@
     python -m sluice_kv.engine_job store --model GGUF --socket PATH --out A.json
     python -m sluice_kv.engine_job compare --model GGUF --socket PATH --expect A.json --out B.json
     python -m sluice_kv.engine_job restore --model GGUF --socket PATH --expect A.json --out C.json
+    python -m sluice_kv.engine_job lossy --model GGUF --socket PATH --expect A.json --out D.json
+        --profile FILE
 
 `store` prefills document and question, answers, and stores the document's full pages and some of
 another document. `compare` answers cold (prefill everything) and warm (restore, prefill the rest),
 and then once more with pages of the other document in place of the document's first ones, which
 must change logits and answer. `restore` answers warm, once: for a daemon that was started anew.
+`lossy` does both with pages that a profile makes smaller, apart from the others' by a salt, and
+measures what that does to the next tokens of other texts.
 
 Every prefill is cut at P, the document's last page boundary: [0, P) in batches of 64 or more, then
 tail and question in one batch. llama.cpp takes another attention kernel for batches below 64
@@ -32,6 +36,9 @@ QUESTION = "What does this license allow?"
 CONTROL_PAGES_MAX = 4
 SPARE_TOKENS = 64
 TIERS = ("ram", "disk")
+LOSSY_SALT = b"lossy"
+LOSSY_KL = 10_000  # micro-nats: the quality that the lossy run accepts, of whatever profile
+LOSSY_TEXTS = ("GPL-2", "LGPL-2.1", "MPL-2.0", "Apache-2.0")
 
 
 def say(text: str) -> None:
@@ -60,7 +67,14 @@ class Job:
             threads=args.threads,
             flash_attn=args.flash_attn == "on",
         )
-        self.cache = Connector(self.model, self.context, args.socket, deadline_ms=args.deadline_ms)
+        lossy = (
+            {"salt": LOSSY_SALT, "max_kl": LOSSY_KL, "put_kl": LOSSY_KL, "profiles": [args.profile]}
+            if args.profile
+            else {}
+        )
+        self.cache = Connector(
+            self.model, self.context, args.socket, deadline_ms=args.deadline_ms, **lossy
+        )
         if not self.cache.wait_ready():
             raise SystemExit(f"no connection to sluiced at {args.socket}: {self.cache.last_error}")
         say(
@@ -165,6 +179,24 @@ def restore(job: Job) -> dict:
         return _warm(job, json.load(file), 1)
 
 
+def lossy(job: Job) -> dict:
+    """Stores and restores the document within a profile's quality, and measures that quality."""
+    from sluice_kv import llama_quality  # needs numpy, which the other roles do not
+
+    promised = job.cache.encoded_kl()
+    if promised == 0:
+        raise SystemExit(f"{job.args.profile} is not for this model: nothing lossy is stored")
+    job.context.clear()
+    job.context.decode(job.document[: job.split])
+    _stored(job, job.document[: job.split], job.context.state_get())
+    with open(job.args.expect) as file:
+        result = _warm(job, json.load(file), job.args.runs)
+    texts = [read_text(f"{LICENSES}/{name}") for name in LOSSY_TEXTS]
+    measured = llama_quality.measure(job.context, job.cache, llama_quality.cut(job.model, texts))
+    say(f"engine lossy: next-token KL {measured['kl_mean']:.5f} on {', '.join(LOSSY_TEXTS)}")
+    return {**result, "kl_promised": promised / 1e6, "texts": LOSSY_TEXTS, "quality": measured}
+
+
 def _warm(job: Job, wanted: dict, runs: int) -> dict:
     """Answers on restored pages and compares with what process A got."""
     before = job.cache.stats()
@@ -220,7 +252,7 @@ def _control(job: Job, logits: str, answer: list[int]) -> dict:
     return found
 
 
-ROLES = {"store": store, "compare": compare, "restore": restore}
+ROLES = {"store": store, "compare": compare, "restore": restore, "lossy": lossy}
 
 
 def parse(arguments=None) -> argparse.Namespace:
@@ -231,6 +263,7 @@ def parse(arguments=None) -> argparse.Namespace:
     parser.add_argument("--out", required=True, help="JSON file for the result")
     parser.add_argument("--tokens-out", help="file for the document's token ids")
     parser.add_argument("--expect", help="compare: the result of store")
+    parser.add_argument("--profile", help="lossy: what its pages are coded with")
     parser.add_argument("--document", default=DOCUMENT)
     parser.add_argument("--question", default=QUESTION)
     parser.add_argument("--tokens", type=int, default=0, help="of the document; 0: all that fit")
@@ -243,6 +276,8 @@ def parse(arguments=None) -> argparse.Namespace:
     args = parser.parse_args(arguments)
     if args.role != "store" and not args.expect:
         parser.error(f"{args.role} needs --expect")
+    if (args.role == "lossy") != bool(args.profile):
+        parser.error("lossy needs --profile, the others take none")
     return args
 
 

@@ -35,12 +35,14 @@ class SluiceCache(DynamicCache):
         files: str | None = None,
         salt: bytes = b"",
         max_kl: int = api.KL_EXACT,
+        put_kl: int = api.KL_EXACT,
     ):
         """files: the folder of the model's config.json and *.safetensors, where it is not the one
         that the model says it was loaded from. max_kl: the worst quality that load() may bring;
-        it is stamped on what is saved."""
+        it is stamped on what is saved. put_kl: the worst that save() may leave, where a profile
+        that the client was given keeps within it."""
         super().__init__(config=model.config)
-        self._pages = _Pages(client, model, files, salt, max_kl)
+        self._pages = _Pages(client, model, files, salt, max_kl, put_kl)
         self._loaded: list[int] = []
 
     @property
@@ -98,7 +100,15 @@ class SluiceCache(DynamicCache):
 class _Pages:
     """The model's space, opened when first needed, and its pages."""
 
-    def __init__(self, client: api.Client, model, files: str | None, salt: bytes, max_kl: int):
+    def __init__(
+        self,
+        client: api.Client,
+        model,
+        files: str | None,
+        salt: bytes,
+        max_kl: int,
+        put_kl: int,
+    ):
         folder = files or _model_folder(model.config)
         refused = refusals(model, AutoConfig.from_pretrained(folder).to_dict())
         self._files = api.Model(folder)
@@ -106,7 +116,8 @@ class _Pages:
         refused += attention_refusals(groups)
         if refused:
             raise ValueError(f"sluice: not handled: {'; '.join(refused)} (docs/python.md)")
-        self._client, self._model, self._max_kl = client, model, max_kl
+        self._client, self._model = client, model
+        self._max_kl, self._put_kl = max_kl, put_kl
         self._dtype = next(model.parameters()).dtype
         self._device = next(model.parameters()).device
         self._layers = len(groups[0]["layers"])
@@ -152,7 +163,7 @@ class _Pages:
     def save(self, space: api.Space, tokens: list[int], kv, durable: bool) -> api.Transfer:
         """Puts the pages that the daemon has not, or all where they must be durable."""
         keys = space.keys(tokens)
-        kept = space.lookup(keys) if keys and not durable else 0
+        kept = space.lookup(keys, space.encoded_kl) if keys and not durable else 0
         moved = api.Transfer()
         if kept < len(keys):
             pages = self._staging(len(keys) - kept)
@@ -186,7 +197,7 @@ class _Pages:
         if self._space is None:
             digest = self._files.digest(digest_wait_ms)
             descriptor = space_identity.encode_descriptor({**self._fields, "model_digest": digest})
-            self._space = api.Space(self._client, descriptor, self._max_kl)
+            self._space = api.Space(self._client, descriptor, self._max_kl, put_kl=self._put_kl)
         return self._space
 
     def _staging(self, pages: int) -> torch.Tensor:

@@ -1,14 +1,16 @@
 """Turns the quickstart's result into its table and JSON, and its exit status.
 
-    python -m sluice_kv.job_report COMPARE.json PAGES.json [RESTORE.json ...] [--json FILE]
+    python -m sluice_kv.job_report COMPARE.json PAGES.json [RESTORE.json ...]
+        [--lossy LOSSY.json LOSSY_PAGES.json] [--json FILE]
 
-COMPARE.json and RESTORE.json are engine_job's, PAGES.json is what `sluice --json inspect` says of
-the pages. Each RESTORE.json is one run after the daemon was killed and started anew: together they
-make a row of their own.
+COMPARE.json, RESTORE.json and LOSSY.json are engine_job's, PAGES.json is what `sluice --json inspect`
+says of the pages. Each RESTORE.json is one run after the daemon was killed and started anew: together
+they make a row of their own.
 """
 
 import argparse
 import json
+import math
 import statistics
 import sys
 
@@ -25,7 +27,10 @@ COLUMNS = [
     ("bits/element", "{bits_per_element:.2f}"),
     ("same logits", "{same_logits}"),
     ("same answer", "{same_answer}"),
+    ("KL mean", "{kl_mean:.4f}"),
+    ("top-1", "{top1:.3f}"),
 ]
+QUALITY = ("kl_mean", "kl_interval", "kl_p99", "top1", "windows", "tokens")
 ELEMENT_BYTES = {"f32": 4, "f16": 2, "bf16": 2}
 
 
@@ -51,6 +56,14 @@ def make_row(compared: dict, pages: list[dict]) -> dict:
         "same_logits": compared["same_logits"],
         "same_answer": compared["same_answer"],
     }
+
+
+def with_quality(row: dict, quality: dict | None) -> dict:
+    """Adds KL and top-1: what was measured, or what equal logits leave no other value for."""
+    if quality is None:
+        quality = {"kl_mean": 0.0, "top1": 1.0} if row["same_logits"] else {}
+    unknown = {"kl_mean": math.nan, "top1": math.nan}
+    return {**row, **unknown, **{key: quality[key] for key in QUALITY if key in quality}}
 
 
 def after_restarts(compared: dict, runs: list[dict]) -> dict:
@@ -107,12 +120,19 @@ def main() -> int:
     parser.add_argument("compared")
     parser.add_argument("pages")
     parser.add_argument("restored", nargs="*")
+    parser.add_argument("--lossy", nargs=2, metavar=("LOSSY", "LOSSY_PAGES"))
     parser.add_argument("--json", help="file for the rows")
     args = parser.parse_args()
     compared, pages = read(args.compared), read(args.pages)
-    rows = [make_row(compared, pages)]
+    rows = [with_quality(make_row(compared, pages), None)]
     if args.restored:
-        rows.append(make_row(after_restarts(compared, [read(p) for p in args.restored]), pages))
+        runs = after_restarts(compared, [read(p) for p in args.restored])
+        rows.append(with_quality(make_row(runs, pages), None))
+    disk = rows[-1] if args.restored else None
+    if args.lossy:
+        lossy, lossy_pages = map(read, args.lossy)
+        lossy["ttft_cold_s"] = compared["ttft_cold_s"]
+        rows.append(with_quality(make_row(lossy, lossy_pages), lossy["quality"]))
     control = compared["control"]
     print(f"\nAnswer: {compared['answer'].strip()}\n")
     print(table(rows))
@@ -125,13 +145,22 @@ def main() -> int:
         f"control, {control['pages']} of the pages taken from another document: same logits"
         f" {control['same_logits']}, same answer {control['same_answer']}"
     )
+    if args.lossy:
+        low, high = rows[-1]["kl_interval"]
+        print(
+            f"lossy: next-token KL {rows[-1]['kl_mean']:.5f} nats, 95 % interval {low:.5f} to"
+            f" {high:.5f} over {rows[-1]['windows']} windows, {rows[-1]['tokens']} tokens; the"
+            f" profile says {lossy['kl_promised']:.5f}"
+        )
     if args.json:
         with open(args.json, "w") as file:
             json.dump({"rows": rows, "control": control}, file, indent=1)
             file.write("\n")
     found = problems(rows, compared["split"], control)
-    if args.restored and rows[-1]["source"] != "disk":
-        found.append(f"after a restart pages came from {rows[-1]['source'] or 'nowhere'}, not disk")
+    if disk and disk["source"] != "disk":
+        found.append(f"after a restart pages came from {disk['source'] or 'nowhere'}, not disk")
+    if args.lossy and rows[-1]["encoding"] != "progressive":
+        found.append(f"the lossy pages are {rows[-1]['encoding']}, not progressive")
     for problem in found:
         print(f"FAILED: {problem}", file=sys.stderr)
     return 1 if found else 0

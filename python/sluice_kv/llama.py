@@ -13,6 +13,7 @@ the context.
 """
 
 import struct
+from collections.abc import Sequence
 
 from sluice_kv import api
 from sluice_kv.failures import Failures
@@ -38,8 +39,13 @@ class Connector:
         deadline_ms: int = 5000,
         salt: bytes = b"",
         max_kl: int = api.KL_EXACT,
+        put_kl: int = api.KL_EXACT,
+        profiles: Sequence[str] = (),
     ):
+        """max_kl: the worst quality that restore() may bring, put_kl that store() may leave, both in
+        micro-nats of mean next-token KL. profiles: files of sluice_kv.calibrate."""
         self.context, self.max_kl = context, max_kl
+        self._put_kl, self._profiles = put_kl, [_read(path) for path in profiles]
         self._failures = Failures(LlamaError, NotReady)
         self.last_transfer: api.Transfer | None = None
         self._path, self._model = model.path, None
@@ -55,6 +61,10 @@ class Connector:
     def wait_ready(self, timeout_s: float = 60.0) -> bool:
         """Waits for the model's digest and opens the spaces; until then Sluice is off."""
         return self._guard("open", lambda spaces: True, int(timeout_s * 1000)) is not None
+
+    def encoded_kl(self) -> int:
+        """Returns what store() costs, micro-nats: that of the profile that fits, 0 for exact."""
+        return self._guard("open", lambda spaces: spaces.encoded_kl) or 0
 
     def lookup(self, tokens) -> int:
         """Returns how many tokens, from the first, restore() would bring."""
@@ -127,7 +137,10 @@ class Connector:
         except api.Error as error:
             raise NotReady(f"the model's digest is not there: {error}") from error
         if self._client is None:
-            self._client = api.Client(self._socket, self._deadline_ms)
+            client = api.Client(self._socket, self._deadline_ms)
+            for profile in self._profiles:
+                client.add_profile(profile)
+            self._client = client
         if self._spaces is None:
             self._spaces = api.LlamaSpaces(
                 self._client,
@@ -138,6 +151,7 @@ class Connector:
                 n_ctx=self.context.n_ctx,
                 page_tokens=PAGE_TOKENS,
                 worst_kl=self.max_kl,
+                put_kl=self._put_kl,
                 salt=self._salt,
             )
         return self._spaces
@@ -182,3 +196,8 @@ class Connector:
     def _guard(self, what: str, work, digest_wait_ms: int = 0):
         """Runs work on the open spaces; on Sluice's failure returns None."""
         return self._failures.guard(what, lambda: work(self._open(digest_wait_ms)))
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()

@@ -370,6 +370,29 @@ class Context:
             if status != 0:
                 _fail(f"llama_decode of {len(piece)} tokens answered {status}")
 
+    def forced(self, ids) -> bytes:
+        """Appends tokens in one batch; returns the logits behind each, float32 [token][vocabulary]."""
+        if len(ids) > self.n_batch or len(self) + len(ids) > self.n_ctx:
+            raise LlamaError(
+                f"{len(ids)} tokens behind {len(self)} do not fit n_batch {self.n_batch},"
+                f" n_ctx {self.n_ctx}"
+            )
+        count, first = len(ids), len(self)
+        sequence = (C.c_int32 * 1)(0)
+        arrays = (
+            (C.c_int32 * count)(*ids),
+            (C.c_int32 * count)(*range(first, first + count)),
+            (C.c_int32 * count)(*[1] * count),
+            (C.c_void_p * count)(*[C.addressof(sequence)] * count),
+            (C.c_int8 * count)(*[1] * count),
+        )
+        tokens, *rest = (C.cast(array, _P) for array in arrays)
+        status = self._lib.llama_decode(self._handle, Batch(count, tokens, None, *rest))
+        if status != 0:
+            _fail(f"llama_decode of {count} tokens with all logits answered {status}")
+        rows = (self._lib.llama_get_logits_ith(self._handle, i) for i in range(count))
+        return b"".join(C.string_at(row, 4 * self.model.vocab_tokens) for row in rows)
+
     def logits(self) -> bytes:
         """Returns the last token's logits, float32 in machine order."""
         pointer = self._lib.llama_get_logits_ith(self._handle, -1)

@@ -43,7 +43,7 @@ Status open_space_of_file(const SequenceOptions& options, PageSet& set) {
                       parsed.error().text);
   }
   SLUICE_TRY(set.sequence.client, open_client(options.daemon));
-  SLUICE_TRY(set.space, client::Space::open(*set.sequence.client, as_bytes(bytes), 0));
+  SLUICE_TRY(set.space, client::Space::open(*set.sequence.client, as_bytes(bytes)));
   return {};
 }
 

@@ -11,6 +11,7 @@
 
 #include "src/base/clock.h"
 #include "src/base/result.h"
+#include "src/client/profile_set.h"
 #include "transport/requester.h"
 
 namespace sluice::client {
@@ -75,7 +76,11 @@ class Client {
   // What the daemon calls itself, e.g. "sluiced 0.1.0".
   const std::string& daemon_software() const { return daemon_software_; }
 
-  // Why the last lookup without any hit had none; "" after one with a hit.
+  // What lossy pages are coded with; spaces look here when they are opened.
+  ProfileSet profiles;
+
+  // Why the last lookup without any hit had none; "" after one with a hit, unless pages came that
+  // cannot be read here.
   std::string miss_reason;
 
  private:

@@ -45,12 +45,20 @@ Result<std::unique_ptr<LlamaCache>> LlamaCache::open(Client& client,
     const PageGeometry& page = cache->layout_.groups[g];
     Descriptor descriptor = describe(manifest.groups[g], page, model_digest, options, n_ctx);
     SLUICE_TRY(Bytes bytes, encode_descriptor(descriptor));
-    SLUICE_TRY(auto space, Space::open(client, bytes, options.worst_kl));
+    SLUICE_TRY(auto space, Space::open(client, bytes, options.quality));
     cache->page_.resize(std::max<size_t>(cache->page_.size(), space->page_bytes()));
     cache->windows_.push_back(manifest.groups[g].window);
     cache->spaces_.push_back(std::move(space));
   }
   return cache;
+}
+
+uint32_t LlamaCache::encoded_kl() const {
+  uint32_t worst = 0;
+  for (const auto& space : spaces_) {
+    worst = std::max(worst, space->encoded_kl());
+  }
+  return worst;
 }
 
 std::vector<Hash32> LlamaCache::keys(std::span<const uint32_t> tokens) const {

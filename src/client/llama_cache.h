@@ -18,9 +18,9 @@ namespace sluice::client {
 
 struct LlamaCacheOptions {
   LlamaOptions llama;
-  uint32_t n_ctx = 0;     // of the context; 0: what the model was made for
-  uint32_t worst_kl = 0;  // the worst quality that this process may ever load, micro-nats
-  Bytes salt;             // separates users
+  uint32_t n_ctx = 0;  // of the context; 0: what the model was made for
+  Quality quality;
+  Bytes salt;  // separates users
   std::optional<Hash32> lora_digest;
 };
 
@@ -65,6 +65,9 @@ class LlamaCache {
 
   // Keys of the full pages, [group][page].
   std::vector<Hash32> keys(std::span<const uint32_t> tokens) const;
+
+  // As Space::encoded_kl, of the worst group.
+  uint32_t encoded_kl() const;
 
   const LlamaLayout& layout() const { return layout_; }
 

@@ -22,7 +22,7 @@
 extern "C" {
 #endif
 
-#define SLUICE_ABI_VERSION 1u
+#define SLUICE_ABI_VERSION 2u
 #define SLUICE_KEY_BYTES 32u
 #define SLUICE_KL_EXACT 0u
 #define SLUICE_KL_UNKNOWN 0xffffffffu
@@ -109,10 +109,16 @@ SLUICE_API void sluice_client_free(sluice_client* client);
 /* Sets the trace id (a W3C trace-id) of the client's calls that follow: the daemon's log lines
  * about them show it. NULL or zeros: one is drawn for each call. Errors: invalid_argument. */
 SLUICE_API int sluice_client_trace(sluice_client* client, const uint8_t trace_id[16]);
+/* Gives the client a profile, the bytes of a file that sluice_kv.calibrate made: what lossy pages of
+ * its model are decoded with and, within put_kl, encoded with, by spaces opened afterwards. Errors:
+ * truncated, bad_magic, bad_version, bad_checksum, reserved_set, bad_value, too_large, unsupported. */
+SLUICE_API int sluice_client_add_profile(sluice_client* client,
+                                         const uint8_t* file,
+                                         size_t file_bytes);
 /* The daemon's counters as JSON text, valid until the client's next call. Errors: as a request. */
 SLUICE_API int sluice_stats(sluice_client* client, const char** json_out);
-/* Why the last lookup had no hit at all: the nearest known space and the field that differs.
- * "" if there was a hit. Valid until the client's next lookup. */
+/* Why the last lookup had no hit at all: the nearest known space and the field that differs; or why
+ * pages that came could not be read: the profile that the client was not given. "" if there was a hit. Valid until the client's next lookup. */
 SLUICE_API const char* sluice_miss_reason(const sluice_client* client);
 
 /* What a transfer moved. */
@@ -129,16 +135,21 @@ typedef struct {
 
 /* Opens a space by its descriptor (format: src/model/descriptor.h). worst_kl: the worst quality in
  * micro-nats that this process may ever load (SLUICE_KL_EXACT for a process that loads exact KV
- * only); it is stamped on every put. Errors: bad_value, identity_mismatch, unsupported, as a
+ * only); it is stamped on every put. put_kl: the worst quality to store; pages are stored with the
+ * client's profile of this model that was measured to keep within it, exactly where there is none.
+ * Errors: bad_value, identity_mismatch, unsupported, as a
  * request. */
 SLUICE_API int sluice_space_open(sluice_client* client,
                                  const uint8_t* descriptor,
                                  size_t descriptor_bytes,
                                  uint32_t worst_kl,
+                                 uint32_t put_kl,
                                  sluice_space** out);
 SLUICE_API void sluice_space_free(sluice_space* space);
 /* Bytes of one page's tensors in canonical order [layer][plane][token][head][dim]. */
 SLUICE_API size_t sluice_space_page_bytes(const sluice_space* space);
+/* What storing costs: micro-nats of the profile that sluice_space_put uses, 0 where it is exact. */
+SLUICE_API uint32_t sluice_space_encoded_kl(const sluice_space* space);
 /* Writes the 32-byte keys of the full pages of a token sequence: n_tokens / page_tokens of them,
  * from position 0. keys_out: room for n_keys_cap keys. Errors: output_too_small. */
 SLUICE_API int sluice_space_keys(const sluice_space* space,
@@ -184,6 +195,7 @@ typedef struct {
   uint32_t n_ctx;       /* of the context: longrope's frequencies depend on it */
   uint32_t page_tokens; /* 0 for the default, 64 */
   uint32_t worst_kl;    /* see sluice_space_open */
+  uint32_t put_kl;      /* see sluice_space_open */
   const uint8_t* salt;  /* separates users; may be NULL */
   size_t salt_bytes;
   const uint8_t* lora_digest; /* 32 bytes, or NULL for none */
@@ -199,6 +211,8 @@ SLUICE_API int sluice_llama_open(sluice_client* client,
                                  const sluice_llama_options* options,
                                  sluice_llama** out);
 SLUICE_API void sluice_llama_free(sluice_llama* llama);
+/* As sluice_space_encoded_kl, of the worst group. */
+SLUICE_API uint32_t sluice_llama_encoded_kl(const sluice_llama* llama);
 /* Tokens from position 0 that the daemon can restore within max_kl, a multiple of page_tokens. */
 SLUICE_API int sluice_llama_lookup(sluice_llama* llama,
                                    const uint32_t* tokens,

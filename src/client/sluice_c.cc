@@ -165,6 +165,14 @@ int sluice_client_trace(sluice_client* client, const uint8_t trace_id[16]) {
   });
 }
 
+int sluice_client_add_profile(sluice_client* client, const uint8_t* file, size_t file_bytes) {
+  return abi_guarded([&]() -> Status {
+    SLUICE_REQUIRE(client);
+    SLUICE_REQUIRE(file);
+    return client->client->profiles.add({file, file_bytes});
+  });
+}
+
 int sluice_stats(sluice_client* client, const char** json_out) {
   return abi_guarded([&]() -> Status {
     SLUICE_REQUIRE(client);

@@ -30,7 +30,7 @@ Result<sluice::client::LlamaCacheOptions> read_options(const sluice_llama_option
     out.llama.page_tokens = options.page_tokens;
   }
   out.n_ctx = options.n_ctx;
-  out.worst_kl = options.worst_kl;
+  out.quality = {.worst_kl = options.worst_kl, .put_kl = options.put_kl};
   if (options.salt_bytes != 0) {
     SLUICE_REQUIRE(options.salt);
     out.salt.assign(options.salt, options.salt + options.salt_bytes);
@@ -84,6 +84,10 @@ int sluice_llama_open(sluice_client* client,
 
 void sluice_llama_free(sluice_llama* llama) {
   delete llama;
+}
+
+uint32_t sluice_llama_encoded_kl(const sluice_llama* llama) {
+  return llama == nullptr ? 0 : llama->cache->encoded_kl();
 }
 
 int sluice_llama_lookup(sluice_llama* llama,

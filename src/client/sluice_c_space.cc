@@ -65,6 +65,7 @@ int sluice_space_open(sluice_client* client,
                       const uint8_t* descriptor,
                       size_t descriptor_bytes,
                       uint32_t worst_kl,
+                      uint32_t put_kl,
                       sluice_space** out) {
   return abi_guarded([&]() -> Status {
     SLUICE_REQUIRE(out);
@@ -73,7 +74,9 @@ int sluice_space_open(sluice_client* client,
     SLUICE_REQUIRE(descriptor);
     SLUICE_TRY(auto space,
                sluice::client::Space::open(
-                   *client->client, ByteSpan(descriptor, descriptor_bytes), worst_kl));
+                   *client->client,
+                   ByteSpan(descriptor, descriptor_bytes),
+                   {.worst_kl = worst_kl, .put_kl = put_kl}));
     *out = new sluice_space{std::move(space)};
     return {};
   });
@@ -85,6 +88,10 @@ void sluice_space_free(sluice_space* space) {
 
 size_t sluice_space_page_bytes(const sluice_space* space) {
   return space == nullptr ? 0 : space->space->page_bytes();
+}
+
+uint32_t sluice_space_encoded_kl(const sluice_space* space) {
+  return space == nullptr ? 0 : space->space->encoded_kl();
 }
 
 int sluice_space_keys(const sluice_space* space,

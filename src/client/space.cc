@@ -16,18 +16,20 @@ constexpr uint64_t kGetBytes = 32ull << 20;
 
 }  // namespace
 
-Space::Space(Client& client, Bytes descriptor, uint32_t worst_kl)
+Space::Space(Client& client, Bytes descriptor, Quality quality)
     : client_(client),
       descriptor_(std::move(descriptor)),
       id_(space_id(descriptor_)),
-      worst_kl_(worst_kl) {}
+      quality_(quality) {}
 
-Result<std::unique_ptr<Space>> Space::open(Client& client, ByteSpan descriptor, uint32_t worst_kl) {
+Result<std::unique_ptr<Space>> Space::open(Client& client, ByteSpan descriptor, Quality quality) {
   SLUICE_TRY(Descriptor parsed, parse_descriptor(descriptor));
   std::unique_ptr<Space> space(
-      new Space(client, Bytes(descriptor.begin(), descriptor.end()), worst_kl));
+      new Space(client, Bytes(descriptor.begin(), descriptor.end()), quality));
   space->parsed_ = std::move(parsed);
   space->geometry_ = geometry(space->parsed_);
+  space->profiles_ = client.profiles.fitting(space->parsed_);
+  space->put_profile_ = best_profile(space->profiles_, quality.put_kl);
   SLUICE_TRY(uint64_t bound, codec::encode_bound(space->geometry_));
   space->encoded_.resize(bound);
   SLUICE_CHECK(space->handle());
@@ -47,7 +49,7 @@ Result<uint32_t> Space::handle() {
 Result<Space::Opened> Space::opened() {
   SLUICE_TRY(transport::Requester * requester, client_.requester());
   if (generation_ != client_.generation()) {
-    transport::OpenRequest request{.worst_kl = worst_kl_, .descriptor = descriptor_};
+    transport::OpenRequest request{.worst_kl = quality_.worst_kl, .descriptor = descriptor_};
     SLUICE_TRY(transport::OpenReply reply, requester->open(request, client_.call_options()));
     if (reply.space_id != id_) {
       return SLUICE_ERR(
@@ -89,7 +91,7 @@ Status Space::put(const Chain& chain,
   Client::Call call(client_);
   uint32_t known = 0;
   if (ack == transport::Ack::ram) {
-    SLUICE_TRY(known, lookup(chain.keys, worst_kl_));
+    SLUICE_TRY(known, lookup(chain.keys, std::max(quality_.worst_kl, encoded_kl())));
   }
   out.pages_kept += known;
   PutWindow window(*this, ack, [&](const SentPage& page, const Result<bool>& taken) -> Status {
@@ -114,7 +116,11 @@ Status Space::put(const Chain& chain,
     SLUICE_TRY(ByteSpan tensors, load(page_index));
     codec::PageSpec spec;
     spec.page_key = chain.keys[i];
-    spec.provenance_kl = worst_kl_;
+    spec.provenance_kl = quality_.worst_kl;
+    if (put_profile_ != nullptr) {
+      spec.encoding = codec::Encoding::progressive;
+      spec.profile = put_profile_;
+    }
     spec.first_position = uint64_t{page_index} * geometry_.n_tokens;
     spec.geometry = geometry_;
     SLUICE_TRY(size_t bytes, codec::encode_page(spec, tensors, encoded_, workspace_));
@@ -210,8 +216,11 @@ class Space::Receiver final : public transport::PageSink {
   void page_ends(const transport::PageMeta& meta) override {
     const uint32_t page = chain_.first_page + static_cast<uint32_t>(meta.page_index);
     MutByteSpan tensors = target_.tensors(page);
-    if (decode(meta, tensors).has_error()) {
-      return refuse(meta);
+    Status decoded = decode(meta, tensors);
+    if (decoded.has_error()) {
+      // Another profile's page is whole: the daemon must not hear that it is damaged.
+      return decoded.error().code == Errc::identity_mismatch ? unreadable(meta, decoded.error())
+                                                             : refuse(meta);
     }
     Status taken = target_.done(page);
     if (taken.has_error()) {
@@ -241,7 +250,15 @@ class Space::Receiver final : public transport::PageSink {
 
   Status take_result() { return std::move(result_); }
 
+  // Why a page was whole and could not be read, if one was.
+  const std::string& unreadable_reason() const { return unreadable_reason_; }
+
  private:
+  void unreadable(const transport::PageMeta& meta, const Error& error) {
+    end_ = std::min<size_t>(end_, meta.page_index);
+    unreadable_reason_ = error.text;
+  }
+
   void refuse(const transport::PageMeta& meta) {
     end_ = std::min<size_t>(end_, meta.page_index);
     damage_report_ = {.handle = space_.handle_,
@@ -254,7 +271,8 @@ class Space::Receiver final : public transport::PageSink {
     ByteSpan page = ByteSpan(space_.encoded_).first(meta.page_bytes());
     SLUICE_TRY(codec::PageHeader header, codec::parse_page_header(page));
     SLUICE_CHECK(check(header, meta, page));
-    return codec::decode_page(header, page, tensors, space_.workspace_);
+    const codec::Profile* profile = space_.profile(header.profile_digest);
+    return codec::decode_page(header, page, tensors, space_.workspace_, profile);
   }
 
   // What makes these bytes this page of this space, within what the caller allows.
@@ -288,8 +306,15 @@ class Space::Receiver final : public transport::PageSink {
   std::vector<bool> is_whole_;  // by index in the chain
   size_t end_ = SIZE_MAX;       // index of the first page that is missing or was refused
   std::optional<transport::DamagedRequest> damage_report_;
+  std::string unreadable_reason_;
   Status result_;
 };
+
+const codec::Profile* Space::profile(const Hash32& digest) const {
+  auto found = std::find_if(
+      profiles_.begin(), profiles_.end(), [&](const auto& one) { return one.digest == digest; });
+  return found == profiles_.end() ? nullptr : &*found;
+}
 
 Result<size_t> Space::get_batch(const Chain& chain,
                                 uint32_t max_kl,
@@ -307,6 +332,9 @@ Result<size_t> Space::get_batch(const Chain& chain,
   if (receiver.damage_report()) {
     ++out.pages_damaged;
     SLUICE_CHECK(open.requester->damaged(*receiver.damage_report(), client_.call_options()));
+  }
+  if (!receiver.unreadable_reason().empty()) {
+    client_.miss_reason = receiver.unreadable_reason();
   }
   SLUICE_CHECK(receiver.take_result());
   return receiver.whole();

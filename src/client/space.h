@@ -15,6 +15,7 @@
 #include "codec/codec.h"
 #include "src/base/result.h"
 #include "src/client/client.h"
+#include "src/client/profile_set.h"
 #include "src/model/chain.h"
 #include "src/model/descriptor.h"
 
@@ -47,14 +48,19 @@ class PageTarget {
   virtual Status done(uint32_t page) = 0;
 };
 
+// Micro-nats of next-token KL; 0 is exact.
+struct Quality {
+  uint32_t worst_kl = 0;  // the worst that this process may ever load; stamped on every put
+  uint32_t put_kl = 0;    // the worst to store, where a profile was measured to keep within it
+};
+
 class Space {
  public:
-  // Opens the space. worst_kl: the worst quality that this process may ever load; stamped on every
-  // put. Errors: bad_value, bad_version, truncated, too_large (descriptor), identity_mismatch, as
-  // Client::requester.
+  // Opens the space, with those of the client's profiles that fit it by now. Errors: bad_value,
+  // bad_version, truncated, too_large (descriptor), identity_mismatch, as Client::requester.
   static Result<std::unique_ptr<Space>> open(Client& client,
                                              ByteSpan descriptor,
-                                             uint32_t worst_kl);
+                                             Quality quality = {});
 
   const Hash32& id() const { return id_; }
 
@@ -64,6 +70,9 @@ class Space {
   const PageGeometry& page_geometry() const { return geometry_; }
 
   size_t page_bytes() const { return geometry_.bytes(); }
+
+  // What encoding costs the pages that put() stores: their profile's quality, or 0.
+  uint32_t encoded_kl() const { return put_profile_ == nullptr ? 0 : put_profile_->row.kl; }
 
   // Keys of the full pages of a sequence from position 0.
   std::vector<Hash32> keys(std::span<const uint32_t> tokens) const;
@@ -101,7 +110,8 @@ class Space {
   Result<Hash32> check_encoded(ByteSpan page) const;
 
   // Gets pages within max_kl until one is missing or damaged. Returns how many are whole, from the
-  // first on; some behind these may have been written too. Errors: as a request, and what `target`
+  // first on; some behind these may have been written too. A page whose profile the client has not
+  // counts as missing, and Client::miss_reason names it. Errors: as a request, and what `target`
   // answers.
   Result<size_t> get(const Chain& chain, uint32_t max_kl, PageTarget& target, Transfer& out);
 
@@ -109,7 +119,7 @@ class Space {
   friend class PutWindow;
   class Receiver;
 
-  Space(Client& client, Bytes descriptor, uint32_t worst_kl);
+  Space(Client& client, Bytes descriptor, Quality quality);
 
   // The requester and this space's handle on its connection.
   struct Opened {
@@ -118,6 +128,7 @@ class Space {
   };
 
   Result<Opened> opened();
+  const codec::Profile* profile(const Hash32& digest) const;
   Result<size_t> get_batch(const Chain& chain, uint32_t max_kl, PageTarget& target, Transfer& out);
 
   Client& client_;
@@ -125,7 +136,9 @@ class Space {
   Descriptor parsed_;
   Hash32 id_{};
   PageGeometry geometry_;
-  uint32_t worst_kl_ = 0;
+  Quality quality_;
+  std::vector<codec::Profile> profiles_;         // those that fit
+  const codec::Profile* put_profile_ = nullptr;  // one of them, or put() is exact
   uint32_t handle_ = 0;
   uint64_t generation_ = 0;  // of the connection that handle_ belongs to
   codec::Workspace workspace_;

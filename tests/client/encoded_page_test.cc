@@ -28,7 +28,7 @@ class EncodedPageTest : public ::testing::Test {
   void SetUp() override {
     daemon_.start();
     client_ = *Client::open({.address = socket_});
-    space_ = *Space::open(*client_, *encode_descriptor(descriptor(3)), 0);
+    space_ = *Space::open(*client_, *encode_descriptor(descriptor(3)));
     key_ = space_->keys(std::vector<uint32_t>(kTokens, 5)).front();
     Bytes tensors(space_->page_bytes());
     for (size_t i = 0; i < tensors.size(); ++i) {
@@ -86,7 +86,7 @@ TEST_F(EncodedPageTest, DamageIsFoundBeforeAnythingIsSent) {
 }
 
 TEST_F(EncodedPageTest, APageOfAnotherShapeIsRefused) {
-  auto other = *Space::open(*client_, *encode_descriptor(descriptor(2)), 0);
+  auto other = *Space::open(*client_, *encode_descriptor(descriptor(2)));
   Result<bool> done = put(*other);
   ASSERT_TRUE(done.has_error());
   EXPECT_EQ(done.error().code, Errc::bad_value);

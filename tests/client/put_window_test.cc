@@ -77,7 +77,7 @@ class PutWindowTest : public ::testing::Test {
     descriptor.planes = {{.role = PlaneRole::k, .dtype = DType::f16, .heads = 1, .dim = 8},
                          {.role = PlaneRole::v, .dtype = DType::f16, .heads = 1, .dim = 8}};
     descriptor.page_tokens = kTokens;
-    space_ = *Space::open(*client_, *encode_descriptor(descriptor), 0);
+    space_ = *Space::open(*client_, *encode_descriptor(descriptor));
     keys_ = space_->keys(std::vector<uint32_t>(kPages * kTokens, 3));
   }
 

@@ -27,7 +27,7 @@ class AbiTest : public ::testing::Test {
     ASSERT_EQ(sluice_client_open(socket_.c_str(), 5000, &client_), SLUICE_OK)
         << sluice_last_error();
     Bytes bytes = descriptor();
-    ASSERT_EQ(sluice_space_open(client_, bytes.data(), bytes.size(), 0, &space_), SLUICE_OK);
+    ASSERT_EQ(sluice_space_open(client_, bytes.data(), bytes.size(), 0, 0, &space_), SLUICE_OK);
   }
 
   void TearDown() override {
@@ -125,10 +125,10 @@ TEST_F(AbiTest, NullArgumentsAreNamed) {
   sluice_llama_options options{};
   sluice_llama* llama = nullptr;
   sluice_space* space = nullptr;
-  EXPECT_EQ(sluice_space_open(nullptr, &byte, 1, 0, &space), SLUICE_INVALID_ARGUMENT);
+  EXPECT_EQ(sluice_space_open(nullptr, &byte, 1, 0, 0, &space), SLUICE_INVALID_ARGUMENT);
   EXPECT_NE(std::string(sluice_last_error()).find("argument 'client' is NULL"), std::string::npos);
-  EXPECT_EQ(sluice_space_open(client_, nullptr, 0, 0, &space), SLUICE_INVALID_ARGUMENT);
-  EXPECT_EQ(sluice_space_open(client_, &byte, 1, 0, nullptr), SLUICE_INVALID_ARGUMENT);
+  EXPECT_EQ(sluice_space_open(client_, nullptr, 0, 0, 0, &space), SLUICE_INVALID_ARGUMENT);
+  EXPECT_EQ(sluice_space_open(client_, &byte, 1, 0, 0, nullptr), SLUICE_INVALID_ARGUMENT);
   EXPECT_EQ(sluice_client_open(nullptr, 1, nullptr), SLUICE_INVALID_ARGUMENT);
   EXPECT_EQ(sluice_model_open(nullptr, nullptr), SLUICE_INVALID_ARGUMENT);
   EXPECT_EQ(sluice_model_digest(nullptr, 0, &byte), SLUICE_INVALID_ARGUMENT);
@@ -156,7 +156,7 @@ TEST_F(AbiTest, DescriptorThatIsNoneIsRefused) {
   sluice_space* space = space_;
   Bytes bytes = descriptor();
   bytes.pop_back();
-  EXPECT_NE(sluice_space_open(client_, bytes.data(), bytes.size(), 0, &space), SLUICE_OK);
+  EXPECT_NE(sluice_space_open(client_, bytes.data(), bytes.size(), 0, 0, &space), SLUICE_OK);
   EXPECT_EQ(space, nullptr);
 }
 

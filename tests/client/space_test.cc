@@ -80,7 +80,7 @@ class SpaceTest : public ::testing::Test {
   }
 
   std::unique_ptr<Space> open(const Descriptor& what, uint32_t worst_kl = 0) {
-    auto space = Space::open(*client_, *encode_descriptor(what), worst_kl);
+    auto space = Space::open(*client_, *encode_descriptor(what), {.worst_kl = worst_kl});
     EXPECT_TRUE(space.has_value()) << space.error().to_string();
     return space.has_value() ? *std::move(space) : nullptr;
   }

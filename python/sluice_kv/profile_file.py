@@ -1,0 +1,108 @@
+"""Writes profiles (codec/FORMAT.md, "Profile"): what `progressive` pages of one KV group are coded with.
+
+libsluice parses and checks every profile; what is made here is the same format. Needs numpy.
+"""
+
+import dataclasses
+import hashlib
+import struct
+
+import numpy as np
+
+from sluice_kv.space_identity import PAIRINGS, ROLES
+
+KL_UNKNOWN = 0xFFFFFFFF  # micro-nats: not measured yet
+LEVEL_Q1 = 1
+COEFFICIENTS = 8  # in a step
+MEAN_MAX = 1 << 22
+STEP_MAX = 1 << 10
+MANTISSA_BITS = 15
+SHIFTS = range(8, 31)
+EXPONENTS = -64, 126
+NOT_ROTATED = 255
+_HEADER_BYTES = 96
+
+
+@dataclasses.dataclass
+class Block:
+    """One plane of one layer; arrays hold a value a channel, in the model's units."""
+
+    mean: np.ndarray
+    step: np.ndarray
+    scale: np.ndarray  # numbers of the ROM's tables
+
+
+@dataclasses.dataclass
+class Profile:
+    model_digest: bytes
+    planes: list[dict]  # as in a manifest
+    layers: list[int]
+    rotations: list[int]  # a layer: index into frequencies, or NOT_ROTATED
+    frequencies: list[np.ndarray]  # radians a position, a pair
+    blocks: list[list[Block]]  # [layer][plane]
+    sinks: int
+    note: str
+    kl: int = KL_UNKNOWN  # micro-nats
+
+    def encode(self) -> bytes:
+        """Returns the file."""
+        body = b"".join(
+            (
+                *(_plane(plane) for plane in self.planes),
+                struct.pack("<B3xI", LEVEL_Q1, self.kl),
+                *(_turns(list_) for list_ in self.frequencies),
+                *(struct.pack("<IB3x", *pair) for pair in zip(self.layers, self.rotations)),
+                *(_block(block) for layer in self.blocks for block in layer),
+                self.note.encode(),
+            )
+        )
+        pairs = len(self.frequencies[0]) if self.frequencies else 0
+        fixed = struct.pack(
+            "<I4B32s4I2H20x",
+            _HEADER_BYTES + len(body),
+            len(self.planes),
+            1,  # rows
+            0,  # basis: identity
+            PAIRINGS["neox" if pairs else "none"],
+            self.model_digest,
+            len(self.layers),
+            0,  # first head
+            self.sinks,
+            pairs,
+            len(self.frequencies),
+            len(self.note.encode()),
+        )
+        return b"SLPR" + struct.pack("<I", 1) + hashlib.sha256(fixed + body).digest()[:8] + fixed + body
+
+
+def _plane(plane: dict) -> bytes:
+    shape = plane["heads"], plane["dim"], plane["rotated_dims"]
+    return struct.pack("<B3xH2xII", ROLES[plane["role"]], *shape)
+
+
+def _turns(radians: np.ndarray) -> bytes:
+    turns = np.asarray(radians, np.float64) / (2 * np.pi)
+    return b"".join(struct.pack("<Q", round(float(turn) * 2.0**64) % 2**64) for turn in turns)
+
+
+def _block(block: Block) -> bytes:
+    mean = np.asarray(block.mean, np.float64)
+    # mantissa x 2^-shift is a coefficient; the exponent is the largest that both bounds allow.
+    coefficient = np.asarray(block.step, np.float64) / COEFFICIENTS
+    exponent = _exponent(mean, coefficient)
+    units = coefficient * 2.0**exponent
+    shift = MANTISSA_BITS - np.frexp(units)[1]
+    shift = np.clip(shift, SHIFTS[0], SHIFTS[-1])
+    mantissa = np.clip(np.rint(units * 2.0**shift), 1 << (MANTISSA_BITS - 1), (1 << MANTISSA_BITS) - 1)
+    out = np.zeros(len(mean), [("mean", "<i4"), ("mantissa", "<u2"), ("shift", "u1"), ("scale", "u1")])
+    out["mean"], out["mantissa"] = np.rint(mean * 2.0**exponent), mantissa
+    out["shift"], out["scale"] = shift, block.scale
+    return struct.pack("<b7x", exponent) + out.tobytes()
+
+
+def _exponent(mean: np.ndarray, coefficient: np.ndarray) -> int:
+    widest = max(float(coefficient.max()) * COEFFICIENTS, 2.0**-140)
+    room = np.ceil(np.log2(STEP_MAX / widest)) - 1
+    if (top := float(np.abs(mean).max())) > 0:
+        room = min(room, np.floor(np.log2(MEAN_MAX / top)))
+    return int(np.clip(room, *EXPONENTS))

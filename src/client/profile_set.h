@@ -1,0 +1,30 @@
+// The profiles that a client was given: what lossy pages are decoded with, and may be encoded with.
+//
+// Not where their files lie (the caller's matter). One thread at a time, as its client.
+#pragma once
+
+#include <vector>
+
+#include "codec/profile.h"
+#include "src/base/result.h"
+#include "src/model/descriptor.h"
+
+namespace sluice::client {
+
+class ProfileSet {
+ public:
+  // Takes a profile file in; one that is there already changes nothing.
+  // Errors: as codec::parse_profile.
+  Status add(ByteSpan file);
+
+  // Those that were measured on the descriptor's model, layers and heads, parsed for its pairing.
+  std::vector<codec::Profile> fitting(const Descriptor& descriptor) const;
+
+ private:
+  std::vector<Bytes> files_;
+};
+
+// The profile with the smallest pages among those within put_kl; nullptr where there is none.
+const codec::Profile* best_profile(const std::vector<codec::Profile>& profiles, uint32_t put_kl);
+
+}  // namespace sluice::client

@@ -1,0 +1,153 @@
+"""Lossy pages from end to end with llama.cpp: who gets them, what they replace, what they cost."""
+
+import hashlib
+import math
+import os
+import struct
+import unittest
+
+import harness
+import numpy as np
+from sluice_kv import api, llama_quality, quality
+from sluice_kv.llama import Connector
+
+PROFILES = os.path.join(os.environ["SLUICE_SOURCE"], "deploy", "profiles")
+PROFILE = os.path.join(PROFILES, "smollm2-135m-q4_1.profile")
+FLOOR = 10_000  # micro-nats: what these readers accept
+MODEL_DIGEST_AT, CHECK_FROM = 24, 16  # codec/FORMAT.md, "Profile header"
+
+
+class Measure(unittest.TestCase):
+    def test_kl_is_that_of_the_exact_distribution_against_the_other(self):
+        exact = np.log(np.array([[0.5, 0.25, 0.25], [0.8, 0.1, 0.1]]))
+        lossy = np.log(np.array([[0.25, 0.5, 0.25], [0.8, 0.1, 0.1]])) + 7  # softmax ignores a shift
+        found = quality.compare(exact, lossy)
+        self.assertAlmostEqual(found.kl[0], 0.5 * math.log(2) - 0.25 * math.log(2))
+        self.assertAlmostEqual(found.kl[1], 0)
+        self.assertEqual(found.agrees.tolist(), [False, True])
+
+    def test_the_interval_is_that_of_the_windows_means(self):
+        windows = [quality.Window(np.array([kl]), np.array([True])) for kl in (1.0, 2.0, 3.0)]
+        found = quality.summary(windows)
+        self.assertAlmostEqual(found["kl_mean"], 2.0)
+        self.assertAlmostEqual(found["kl_interval"][1], 2.0 + 4.303 / math.sqrt(3), places=3)
+
+    def test_a_lossy_quality_is_rounded_up_and_never_exact(self):
+        self.assertEqual([quality.micro_nats(kl) for kl in (0, 1e-9, 2.1e-6)], [1, 1, 3])
+
+
+class LossyPages(harness.StoredDocument):
+    def setUp(self):
+        self.daemon = harness.Daemon("--disk", "DISK", "--disk-capacity", "1GiB")
+        self.addCleanup(self.daemon.stop)
+
+    def connect(self, *, profiles=(PROFILE,), max_kl=FLOOR, put_kl=FLOOR) -> Connector:
+        cache = self.engine.connect(
+            self.daemon.socket, profiles=profiles, max_kl=max_kl, put_kl=put_kl
+        )
+        self.addCleanup(cache.close)
+        return cache
+
+    def exact(self) -> Connector:
+        return self.connect(profiles=(), max_kl=api.KL_EXACT, put_kl=api.KL_EXACT)
+
+    def stored(self, cache: Connector, durable: bool = False) -> api.Transfer:
+        moved = cache.store(self.document, self.state, durable=durable)
+        self.assertIsNone(cache.last_error)
+        return moved
+
+    def test_pages_are_small_and_answers_close(self):
+        cache = self.connect()
+        self.assertGreater(cache.encoded_kl(), 0)
+        texts = []
+        for name in ("MPL-2.0", "Apache-2.0"):
+            with open(f"{harness.LICENSES}/{name}", encoding="utf-8") as file:
+                texts.append(file.read())
+        windows = llama_quality.cut(self.engine.model, texts, prefix_tokens=256)
+        found = llama_quality.measure(self.engine.context, cache, windows)
+        self.assertLess(found["bits_per_element"], 6)
+        # Fewer and shorter windows than the profile was measured on: the order of magnitude.
+        self.assertLess(found["kl_mean"], 5 * cache.encoded_kl() / 1e6)
+        self.assertGreater(found["kl_mean"], 0)
+        self.assertGreater(found["top1"], 0.9)
+
+    def test_an_exact_reader_never_gets_them(self):
+        self.stored(self.connect())
+        cache = self.exact()
+        self.assertEqual(cache.lookup(self.document), 0)
+        self.assertIn("micro-nats", cache.miss_reason())
+        reused, answer = self.engine.warm(cache, self.document)
+        self.assertEqual((reused, answer), (0, self.cold))
+
+    def test_a_reader_of_better_quality_never_gets_them(self):
+        writer = self.connect(max_kl=api.KL_EXACT)
+        self.stored(writer)
+        kl = writer.encoded_kl()
+        self.assertEqual(self.connect(max_kl=kl - 1).lookup(self.document), 0)
+        self.assertEqual(self.connect(max_kl=kl).lookup(self.document), 256)
+
+    def test_an_exact_put_replaces_them_and_never_the_reverse(self):
+        lossy = self.connect()
+        self.stored(lossy)
+        better = self.exact()
+        self.assertEqual(self.stored(better).pages, 4)
+        self.assertEqual(self.stored(lossy).pages_kept, 4)
+        for cache in (better, lossy):
+            reused, answer = self.engine.warm(cache, self.document)
+            self.assertEqual((reused, answer), (256, self.cold))
+
+    def test_what_a_process_that_may_load_lossy_stores_is_stamped(self):
+        self.stored(self.connect(put_kl=api.KL_EXACT))
+        self.assertEqual(self.exact().lookup(self.document), 0)
+        self.assertEqual(self.connect().lookup(self.document), 256)
+        pages = self.exact()
+        self.assertEqual(self.stored(pages).pages, 4)
+        self.assertEqual(pages.lookup(self.document), 256)
+
+    def test_a_reader_without_the_profile_misses_and_says_so(self):
+        self.stored(self.connect())
+        cache = self.connect(profiles=())
+        self.engine.context.clear()
+        self.assertEqual(cache.restore(self.engine.prompt(self.document)), 0)
+        self.assertIn("profile", cache.miss_reason())
+        self.assertEqual(self.connect().lookup(self.document), 256, "the pages are not damaged")
+
+    def test_a_profile_of_another_model_stores_exactly(self):
+        with open(PROFILE, "rb") as file:
+            raw = bytearray(file.read())
+        raw[MODEL_DIGEST_AT] ^= 1
+        struct.pack_into("8s", raw, 8, hashlib.sha256(raw[CHECK_FROM:]).digest()[:8])
+        path = os.path.join(self.daemon.folder, "other.profile")
+        with open(path, "wb") as file:
+            file.write(raw)
+        cache = self.connect(profiles=(path,))
+        self.assertEqual(cache.encoded_kl(), 0)
+        self.stored(cache)
+        reused, answer = self.engine.warm(cache, self.document)
+        self.assertEqual((reused, answer), (256, self.cold))
+
+    def test_a_damaged_profile_is_refused_by_name(self):
+        path = os.path.join(self.daemon.folder, "damaged.profile")
+        with open(PROFILE, "rb") as whole, open(path, "wb") as file:
+            raw = bytearray(whole.read())
+            raw[len(raw) // 2] ^= 4
+            file.write(raw)
+        cache = Connector(
+            self.engine.model, self.engine.context, self.daemon.socket, profiles=[path]
+        )
+        self.addCleanup(cache.close)
+        self.assertFalse(cache.wait_ready())
+        self.assertIn("profile", cache.last_error)
+
+    def test_they_come_back_from_disk_the_same(self):
+        cache = self.connect()
+        self.stored(cache, durable=True)
+        before = self.engine.warm(cache, self.document)
+        self.daemon.kill()
+        self.daemon.start()
+        self.assertEqual(self.engine.warm(self.connect(), self.document), before)
+        self.assertEqual(before[0], 256)
+
+
+if __name__ == "__main__":
+    unittest.main()
