@@ -109,16 +109,18 @@ SLUICE_API void sluice_client_free(sluice_client* client);
 /* Sets the trace id (a W3C trace-id) of the client's calls that follow: the daemon's log lines
  * about them show it. NULL or zeros: one is drawn for each call. Errors: invalid_argument. */
 SLUICE_API int sluice_client_trace(sluice_client* client, const uint8_t trace_id[16]);
-/* Gives the client a profile, the bytes of a file that sluice_kv.calibrate made: what lossy pages of
- * its model are decoded with and, within put_kl, encoded with, by spaces opened afterwards. Errors:
- * truncated, bad_magic, bad_version, bad_checksum, reserved_set, bad_value, too_large, unsupported. */
+/* Gives the client a profile, the bytes of a file that sluice_kv.calibrate made: what lossy pages
+ * of its model are decoded with and, within put_kl, encoded with, by spaces opened afterwards.
+ * Errors: truncated, bad_magic, bad_version, bad_checksum, reserved_set, bad_value, too_large,
+ * unsupported. */
 SLUICE_API int sluice_client_add_profile(sluice_client* client,
                                          const uint8_t* file,
                                          size_t file_bytes);
 /* The daemon's counters as JSON text, valid until the client's next call. Errors: as a request. */
 SLUICE_API int sluice_stats(sluice_client* client, const char** json_out);
 /* Why the last lookup had no hit at all: the nearest known space and the field that differs; or why
- * pages that came could not be read: the profile that the client was not given. "" if there was a hit. Valid until the client's next lookup. */
+ * pages that came could not be read: the profile that the client was not given. "" if there was a
+ * hit. Valid until the client's next lookup. */
 SLUICE_API const char* sluice_miss_reason(const sluice_client* client);
 
 /* What a transfer moved. */

@@ -73,10 +73,9 @@ int sluice_space_open(sluice_client* client,
     SLUICE_REQUIRE(client);
     SLUICE_REQUIRE(descriptor);
     SLUICE_TRY(auto space,
-               sluice::client::Space::open(
-                   *client->client,
-                   ByteSpan(descriptor, descriptor_bytes),
-                   {.worst_kl = worst_kl, .put_kl = put_kl}));
+               sluice::client::Space::open(*client->client,
+                                           ByteSpan(descriptor, descriptor_bytes),
+                                           {.worst_kl = worst_kl, .put_kl = put_kl}));
     *out = new sluice_space{std::move(space)};
     return {};
   });
