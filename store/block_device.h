@@ -82,7 +82,7 @@ class BlockFile {
   // Makes what was written so far, and the length, durable. Errors: io_error, no_space.
   Status sync(SyncSite site);
 
-  // Cuts the file to `bytes`. Errors: io_error.
+  // Makes the file `bytes` long: cuts it, or adds zeros. Errors: io_error.
   Status truncate(uint64_t bytes);
 
   // Errors: io_error.
@@ -110,10 +110,11 @@ class BlockDevice {
   // A new empty file. Errors: io_error (also where the name is taken), no_space.
   Result<std::shared_ptr<BlockFile>> create(const std::string& name);
 
-  // A file that is there, to read, write and cut. Errors: not_found, io_error.
+  // A file that is there, to read, write and cut. Errors: not_found, bad_value (a link, a folder or
+  // the like stands there), io_error.
   Result<std::shared_ptr<BlockFile>> open(const std::string& name);
 
-  // The names of all files, ascending. Errors: io_error.
+  // All names, ascending, also of what is no file. Errors: io_error.
   Result<std::vector<std::string>> list();
 
   // Takes a name away; open files stay readable. Errors: not_found, io_error.

@@ -141,6 +141,11 @@ bool DiskIndex::erase(uint32_t tenant, const Key& key) {
   return true;
 }
 
+bool DiskIndex::erase_record(uint32_t tenant, const Key& key, uint64_t sequence) {
+  const IndexEntry* entry = find(tenant, key);
+  return entry != nullptr && entry->log.sequence == sequence && erase(tenant, key);
+}
+
 const IndexEntry* DiskIndex::find(uint32_t tenant, const Key& key) const {
   auto found = entries_.find({tenant, key});
   return found == entries_.end() ? nullptr : &found->second;

@@ -72,6 +72,9 @@ class DiskIndex {
   // False if there is no such page.
   bool erase(uint32_t tenant, const Key& key);
 
+  // The same of one record: false also where another one counts.
+  bool erase_record(uint32_t tenant, const Key& key, uint64_t sequence);
+
   // Valid until the next call that changes the index.
   const IndexEntry* find(uint32_t tenant, const Key& key) const;
 

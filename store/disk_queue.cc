@@ -27,6 +27,7 @@ uint64_t DiskOp::log_bytes() const {
              round_up_to_block(kLogHeadFixedBytes + kTombstoneKeysMax * kDeletedKeyBytes);
     }
     case DiskOpKind::cut:
+    case DiskOpKind::loss:
       return kBlockBytes;
     case DiskOpKind::descriptor:
     case DiskOpKind::barrier:
@@ -41,8 +42,8 @@ void stage(DiskJob& job) {
       op.staged = job.batch.add(EntryType::page, op.record, op.bytes);
     } else if (op.kind == DiskOpKind::tombstone) {
       stage_deleted(job, op);
-    } else if (op.kind == DiskOpKind::cut) {
-      job.batch.add_cut(op.cut);
+    } else if (op.kind == DiskOpKind::cut || op.kind == DiskOpKind::loss) {
+      job.batch.add_bare(op.bare);
     }
     op.last_record = std::max<size_t>(job.batch.records().size(), 1) - 1;
   }

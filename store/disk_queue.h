@@ -23,6 +23,7 @@ enum class DiskOpKind : uint8_t {
   descriptor,  // to be kept for the segments to come; no record by itself
   tombstone,
   cut,
+  loss,     // of a page that was found damaged
   barrier,  // all before it becomes durable
 };
 
@@ -45,7 +46,7 @@ struct DiskOp {
   std::shared_ptr<const Bytes> descriptor;
 
   std::vector<RecordId> deleted;  // of a tombstone
-  LogEntry cut;                   // of a cut
+  LogEntry bare;                  // of a cut or a loss
 
   std::function<void(Status)> done;  // may be empty
 

@@ -76,6 +76,7 @@ Status DiskTier::recover() {
   writer.segment_bytes = config_.segment_bytes;
   writer.next_number = log.next_number;
   writer.segments = std::move(log.segments);
+  writer.last = std::move(log.last_whole);
   writer_ = std::make_shared<LogWriter>(writer, device_, clock_);
   for (const RecoveredDescriptor& found : recovery_.descriptors) {
     RecordId space = {found.tenant, found.space_id};
@@ -84,15 +85,15 @@ Status DiskTier::recover() {
       writer_->forget(*oldest);
     }
   }
-  durable_sequence_ = sequence_of(log.next_number - 1, kOrdinalMax);
+  durable_sequence_ = writer.durable_sequence();
   last_sequence_ = durable_sequence_;
   stats_.log_bytes = recovery_.log_bytes;
   return {};
 }
 
-void DiskTier::log_line(std::string_view line) const {
+void DiskTier::log_line(LineLevel level, std::string_view line) const {
   if (config_.log_line) {
-    config_.log_line(line);
+    config_.log_line(level, line);
   }
 }
 
@@ -127,14 +128,24 @@ Status DiskTier::check_write(const DiskWrite& write) const {
   uint64_t extent = LogBatch::page_bytes(record) + kDescriptorBytesMax + 8 * kBlockBytes;
   if (write.bytes.size() > kPageBytesMax || record.header_bytes > kPageHeaderBytesMax ||
       record.sections.size() > kSectionSumsMax || extent > config_.capacity_bytes / 2) {
-    return SLUICE_ERR(Errc::too_large,
-                      "record {}: {} bytes in {} sections, more than a log of {} takes",
-                      to_hex(record.key),
-                      write.bytes.size(),
-                      record.sections.size(),
-                      config_.capacity_bytes);
+    return SLUICE_ERR(
+        Errc::too_large,
+        "record {}: {} bytes in {} sections, more than a log of {} bytes takes; raise "
+        "disk.capacity",
+        to_hex(record.key),
+        write.bytes.size(),
+        record.sections.size(),
+        config_.capacity_bytes);
   }
   return {};
+}
+
+Error DiskTier::queue_full() const {
+  return SLUICE_ERR(Errc::overloaded,
+                    "{} bytes wait to be written, at most {}: the disk is slower than what comes; "
+                    "try again later",
+                    queued_bytes_,
+                    config_.queue_bytes_max);
 }
 
 void DiskTier::push(DiskOp op) {
@@ -150,10 +161,7 @@ Status DiskTier::write(DiskWrite write, DiskDone done) {
       kOpOverheadBytes + write.bytes.size() + write.record.sections.size() * sizeof(SectionSum);
   if (queued_bytes_ != 0 && queued_bytes_ + charge > config_.queue_bytes_max) {
     ++(write.want_durable ? stats_.overloaded_writes : stats_.dropped_writes);
-    return SLUICE_ERR(Errc::overloaded,
-                      "{} bytes wait to be written, at most {}",
-                      queued_bytes_,
-                      config_.queue_bytes_max);
+    return queue_full();
   }
   push({.kind = DiskOpKind::page,
         .charge_bytes = charge,
@@ -207,12 +215,12 @@ Status DiskTier::erase(std::span<const RecordId> keys, DiskDone done) {
             .deleted = {keys.begin(), keys.end()}};
   if (op.log_bytes() > config_.capacity_bytes / 2) {
     return SLUICE_ERR(Errc::too_large,
-                      "{} keys to erase, more than a log of {} bytes takes",
+                      "{} keys to erase, more than a log of {} bytes takes; erase fewer at once",
                       keys.size(),
                       config_.capacity_bytes);
   }
   if (queued_bytes_ > config_.queue_bytes_max) {
-    return SLUICE_ERR(Errc::overloaded, "{} bytes wait to be written", queued_bytes_);
+    return queue_full();
   }
   if (keys.empty()) {
     commit(std::move(done));

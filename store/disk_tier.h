@@ -33,9 +33,12 @@
 #include "store/io_runner.h"
 #include "store/log_format.h"
 #include "store/log_recovery.h"
+#include "store/loss_lines.h"
 #include "store/record.h"
 
 namespace sluice::store {
+
+enum class LineLevel : uint8_t { info, warning };
 
 struct DiskTierConfig {
   uint64_t capacity_bytes = 64ull << 30;    // of all segments; at least 4 x segment_bytes
@@ -48,7 +51,9 @@ struct DiskTierConfig {
                                      // write() or tick()
   uint32_t descriptors_max = 4096;   // of spaces, each up to 64 KiB; the oldest is forgotten
   std::optional<LogId> new_log_id;   // of a log that open() begins; nothing: drawn from the system
-  std::function<void(std::string_view)> log_line;  // damage and lost segments, for the daemon's log
+  // For the daemon's log: damage and what was lost are warnings, what a log does all the time is
+  // not.
+  std::function<void(LineLevel, std::string_view)> log_line;
 
   // Errors: bad_config.
   Status validate() const;
@@ -144,7 +149,8 @@ class DiskTier {
 
   // Reads a page whole and checks it, a second time where it does not agree at first. Its memory
   // counts against read_bytes_max until keep_alive is dropped. Errors, at once: not_found,
-  // overloaded. done: damaged (it is out of the index then, and named in the log),
+  // overloaded. done: damaged (it is out of the index then, also after a restart, and named in the
+  // daemon's log),
   // io_error (it stays), not_found (erased meanwhile).
   Status read(uint32_t tenant, const Key& key, DiskReadDone done);
 
@@ -186,6 +192,7 @@ class DiskTier {
   Status recover();
   // Runs `work` on a lane and `done` here, unless the tier ends first.
   void run(Lane lane, std::function<void()> work, std::function<void()> done);
+  Error queue_full() const;
   void push(DiskOp op);
   void pump();
   void start_job();
@@ -204,8 +211,12 @@ class DiskTier {
   Status check_write(const DiskWrite& write) const;
   Result<std::shared_ptr<ReadJob>> begin_read(uint32_t tenant, const Key& key);
   void finish_read(const std::shared_ptr<ReadJob>& job);
+  void queue_loss(const IndexEntry& entry);
   void queue_cut(const DiskCut& cut, const ReadJob& job, DiskDone done);
-  void log_line(std::string_view line) const;
+  void tell_losses(const DiskJob& job);
+  void log_line(LineLevel level, std::string_view line) const;
+
+  void warn(std::string_view line) const { log_line(LineLevel::warning, line); }
 
   const DiskTierConfig config_;
   const std::shared_ptr<BufferPool> buffers_;
@@ -237,6 +248,7 @@ class DiskTier {
   uint64_t dirty_since_ns_ = 0;
 
   std::set<std::shared_ptr<ReadJob>> reads_;
+  LossLines loss_lines_;
   DiskTierStats stats_;  // counters; gauges are filled in by stats()
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

@@ -84,7 +84,7 @@ void DiskTier::submit(const std::shared_ptr<DiskJob>& job) {
 
 void DiskTier::take_segments(const WriteReport& report) {
   for (const std::string& line : report.lines) {
-    log_line(line);
+    warn(line);
   }
   for (const OpenedSegment& opened : report.opened) {
     index_.add_segment(opened.number, opened.file);
@@ -97,17 +97,26 @@ void DiskTier::take_segments(const WriteReport& report) {
     }
     stats_.failed_writes += pages;
     if (pages != 0) {
-      log_line(fmt::format(
-          "segment {:016x}: {} pages that were not durable are lost", failed.number, pages));
+      warn(
+          fmt::format("{}: {} pages that were not durable are lost; those that RAM still has are "
+                      "served from there",
+                      device_.path_of(segment_name(failed.number)),
+                      pages));
+    }
+    if (failed.is_removed) {
+      index_.drop_segment(failed.number);
+      ++stats_.dropped_segments;
     }
   }
-  for (uint64_t number : report.dropped) {
-    uint64_t pages = index_.drop_segment(number);
+  for (const DroppedSegment& dropped : report.dropped) {
+    uint64_t pages = index_.drop_segment(dropped.number);
     stats_.evicted += pages;
     ++stats_.dropped_segments;
-    if (pages != 0) {
-      log_line(fmt::format("segment {:016x}: {} pages went with it", number, pages));
-    }
+    log_line(LineLevel::info,
+             fmt::format("segment {:016x}, the oldest, dropped to make room: {} bytes, {} pages",
+                         dropped.number,
+                         dropped.bytes,
+                         pages));
   }
   durable_sequence_ = std::max(durable_sequence_, report.durable_sequence);
   stats_.log_bytes = report.log_bytes;
@@ -132,7 +141,8 @@ void DiskTier::take_op(DiskOp& op, const DiskJob& job, Answers& answers) {
   Status status = op.staged.has_error() ? op.staged : job.report.status;
   if (op.staged.has_error()) {
     ++stats_.refused_writes;
-    log_line(fmt::format("a page was not written: {}", op.staged.error().to_string()));
+    warn(fmt::format(
+        "page {} was not written: {}", to_hex(op.record.key), op.staged.error().to_string()));
   } else if (status.has_error()) {
     stats_.failed_writes += op.has_record();
   } else if (op.has_record()) {
@@ -152,6 +162,32 @@ void DiskTier::take_op(DiskOp& op, const DiskJob& job, Answers& answers) {
   }
 }
 
+// Also of what nobody waits for.
+void DiskTier::tell_losses(const DiskJob& job) {
+  LostWrites lost;
+  bool has_records = false;
+  for (const DiskOp& op : job.ops) {
+    has_records |= op.has_record() && op.kind != DiskOpKind::loss;
+    lost.pages += op.has_record() && op.kind == DiskOpKind::page ? 1 : 0;
+    lost.bytes += op.has_record() ? op.bytes.size() : 0;
+    lost.deletes += op.deleted.size();
+    lost.cuts += op.kind == DiskOpKind::cut ? 1 : 0;
+  }
+  if (!has_records) {
+    return;
+  }
+  const WriteReport& report = job.report;
+  if (report.status.has_error()) {
+    const std::string where =
+        fmt::format("{} offset {}", device_.path_of(segment_name(report.segment)), report.offset);
+    if (auto line = loss_lines_.failed(lost, where, report.status.error(), clock_.now_ns())) {
+      warn(*line);
+    }
+  } else if (auto line = loss_lines_.taken()) {
+    log_line(LineLevel::info, *line);
+  }
+}
+
 void DiskTier::settle_waiters(const WriteReport& report, Answers& answers) {
   auto is_lost = [&](const Waiter& waiter) {
     return std::any_of(
@@ -163,8 +199,12 @@ void DiskTier::settle_waiters(const WriteReport& report, Answers& answers) {
   std::vector<Waiter> left;
   for (Waiter& waiter : waiters_) {
     if (is_lost(waiter)) {
-      answers.emplace_back(std::move(waiter.done),
-                           SLUICE_ERR(Errc::io_error, "the segment could not be synced"));
+      answers.emplace_back(
+          std::move(waiter.done),
+          SLUICE_ERR(Errc::io_error,
+                     "{} was not synced, so this is not durable; see the log of "
+                     "sluiced, and put it again",
+                     device_.path_of(segment_name(waiter.sequence >> kOrdinalBits))));
     } else if (waiter.sequence <= report.durable_sequence) {
       answers.emplace_back(std::move(waiter.done), Status());
     } else {
@@ -190,6 +230,7 @@ void DiskTier::finish(const std::shared_ptr<DiskJob>& job) {
   --jobs_writing_;
   Answers answers;
   take_segments(job->report);
+  tell_losses(*job);
   for (DiskOp& op : job->ops) {
     take_op(op, *job, answers);
   }

@@ -22,9 +22,12 @@ Result<std::shared_ptr<ReadJob>> DiskTier::begin_read(uint32_t tenant, const Key
       (taken != 0 && taken + job->memory_bytes() > config_.read_bytes_max)) {
     ++stats_.reads_overloaded;
     return SLUICE_ERR(Errc::overloaded,
-                      "{} reads are on their way, they and pages not sent yet hold {} bytes",
+                      "{} reads are on their way, at most {}; they and pages not sent yet hold {} "
+                      "bytes, at most {}; try again later",
                       reads_.size(),
-                      taken);
+                      config_.reads_max,
+                      taken,
+                      config_.read_bytes_max);
   }
   job->memory = buffers_->take(job->memory_bytes());
   reads_.insert(job);
@@ -42,17 +45,34 @@ void DiskTier::finish_read(const std::shared_ptr<ReadJob>& job) {
     ++stats_.hits;
   } else if (job->page.error().code == Errc::io_error) {
     ++stats_.read_errors;
-    log_line(fmt::format(
-        "page {} could not be read: {}", to_hex(job->entry.key), job->page.error().to_string()));
+    warn(fmt::format("page {} could not be read and stays in the log: {}",
+                     to_hex(job->entry.key),
+                     job->page.error().to_string()));
   } else {
     const IndexEntry* entry = index_.find(job->entry.tenant, job->entry.key);
     if (entry != nullptr && entry->log.sequence == job->entry.sequence) {
-      index_.lose(job->entry.tenant, job->entry.key);
+      queue_loss(*entry);
       ++stats_.damaged;
-      log_line(fmt::format("page {} is damaged and out of the index: {}",
-                           to_hex(job->entry.key),
-                           job->page.error().to_string()));
+      warn(
+          fmt::format("page {} is damaged and out of the index: {}; where this happens again, test "
+                      "the disk (smartctl -a)",
+                      to_hex(job->entry.key),
+                      job->page.error().to_string()));
     }
+  }
+}
+
+// Takes a damaged page out for good. Where the queue is full it is found damaged again after a
+// restart; so is one that was not durable yet, where the one that it replaced counts again.
+void DiskTier::queue_loss(const IndexEntry& entry) {
+  LogEntry loss{.type = EntryType::loss,
+                .bytes = entry.log.sequence,
+                .tenant = entry.log.tenant,
+                .key = entry.log.key,
+                .encoding_id = entry.log.encoding_id};
+  index_.lose(loss.tenant, loss.key);
+  if (index_.find(loss.tenant, loss.key) == nullptr && queued_bytes_ <= config_.queue_bytes_max) {
+    push({.kind = DiskOpKind::loss, .charge_bytes = kOpOverheadBytes, .bare = loss});
   }
 }
 
@@ -121,7 +141,7 @@ void DiskTier::queue_cut(const DiskCut& cut, const ReadJob& job, DiskDone done) 
   push({.kind = DiskOpKind::cut,
         .charge_bytes = kOpOverheadBytes,
         .want_durable = true,
-        .cut = entry,
+        .bare = entry,
         .done = std::move(done)});
 }
 

@@ -57,8 +57,8 @@ void LogBatch::add_tombstone(std::span<const RecordId> keys) {
   append(std::move(record), body);
 }
 
-void LogBatch::add_cut(LogEntry entry) {
-  SLUICE_ASSERT(entry.type == EntryType::cut);
+void LogBatch::add_bare(LogEntry entry) {
+  SLUICE_ASSERT(!entry.has_body());
   entry.head_bytes = log_head_bytes(0);
   append({.entry = entry}, {});
 }

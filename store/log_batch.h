@@ -41,8 +41,8 @@ class LogBatch {
   // Adds a tombstone of up to kTombstoneKeysMax keys, twice.
   void add_tombstone(std::span<const RecordId> keys);
 
-  // Adds a cut. Requires: entry.type is cut.
-  void add_cut(LogEntry entry);
+  // Adds a cut or a loss. Requires: `entry` has no body.
+  void add_bare(LogEntry entry);
 
   std::vector<BatchRecord>& records() { return records_; }
 

@@ -127,9 +127,12 @@ Status check_bytes(const LogEntry& entry) {
           "bytes", entry.bytes, kDeletedKeyBytes, uint64_t{kDeletedKeyBytes} * kTombstoneKeysMax));
       SLUICE_CHECK(expect_range("bytes modulo 36", entry.bytes % kDeletedKeyBytes, 0, 0));
       return expect_range("header_bytes", entry.header_bytes, entry.bytes, entry.bytes);
+    case EntryType::loss:
+      SLUICE_CHECK(expect_range("bytes", entry.bytes, sequence_of(1, 1), entry.sequence));
+      return expect_range("header_bytes", entry.header_bytes, 0, 0);
   }
   return SLUICE_ERR(
-      Errc::bad_value, "log entry: type {}, known 1 to 4", static_cast<uint32_t>(entry.type));
+      Errc::bad_value, "log entry: type {}, known 1 to 5", static_cast<uint32_t>(entry.type));
 }
 
 Status check_entry(const LogEntry& entry, uint64_t segment) {
@@ -191,7 +194,7 @@ Result<std::vector<SectionSum>> parse_sections(ByteSpan bytes, const LogEntry& e
     }
     at = sections.back().end;
   }
-  if (at != entry.body_bytes() && entry.type != EntryType::cut) {
+  if (entry.has_body() && at != entry.body_bytes()) {
     return SLUICE_ERR(
         Errc::bad_value, "record head: sections end at {}, its body at {}", at, entry.body_bytes());
   }

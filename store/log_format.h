@@ -35,6 +35,7 @@ enum class EntryType : uint32_t {
   descriptor = 2,
   tombstone = 3,
   cut = 4,
+  loss = 5,
 };
 
 // The name of a segment's file: "000000000000002a.seg".
@@ -58,7 +59,7 @@ struct LogEntry {
   uint32_t head_bytes = 0;
   uint64_t offset = 0;  // in the segment, of the head
   uint64_t sequence = 0;
-  uint64_t bytes = 0;  // of the body; of a cut: what stays of the page
+  uint64_t bytes = 0;  // of the body; of a cut: what stays of the page; of a loss: its sequence
   uint32_t tenant = 0;
   uint32_t header_bytes = 0;
   uint32_t rows = 0;
@@ -69,7 +70,9 @@ struct LogEntry {
   Hash32 space_id{};
   EncodingId encoding_id{};
 
-  uint64_t body_bytes() const { return type == EntryType::cut ? 0 : bytes; }
+  bool has_body() const { return type != EntryType::cut && type != EntryType::loss; }
+
+  uint64_t body_bytes() const { return has_body() ? bytes : 0; }
 
   // From the head to the next record's.
   uint64_t extent_bytes() const { return round_up_to_block(head_bytes + body_bytes()); }

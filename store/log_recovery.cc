@@ -1,56 +1,16 @@
 #include "store/log_recovery.h"
 
 #include <algorithm>
-#include <optional>
-#include <set>
 
-#include "store/log_scan.h"
+#include "store/log_recovery_run.h"
 
 namespace sluice::store {
 
 namespace {
 
-// A segment's file before it is read.
-struct Candidate {
-  uint64_t number = 0;
-  std::shared_ptr<BlockFile> file;
-  uint64_t bytes = 0;
-  std::optional<SegmentHeader> header;
-  std::optional<Error> header_error;
-};
+constexpr size_t kGapTextBytesMax = 400;  // of one line: where a device failed there may be many
 
-class Recovery {
- public:
-  Recovery(BlockDevice& device, DiskIndex& index, RecoveryReport& report)
-      : device_(device), index_(index), report_(report) {}
-
-  Result<RecoveredLog> run();
-
- private:
-  Status find_segments();
-  Status read_header(Candidate& candidate);
-  static std::optional<LogId> id_without_header(const Candidate& candidate);
-  Result<std::optional<LogId>> log_id() const;
-  Status check_log_ids() const;
-  void recover_segment(Candidate& candidate);
-  void take_footer(Candidate& candidate, const std::vector<LogEntry>& entries);
-  void scan(Candidate& candidate);
-  bool sync(Candidate& candidate);
-  void seal(Candidate& candidate, const ScanResult& found);
-  void drop_empty(const Candidate& candidate);
-  void apply(const LogEntry& entry);
-  void take_descriptor(const ScannedRecord& record);
-  void line(std::string text);
-  void describe(const Candidate& candidate, const ScanResult& found);
-
-  BlockDevice& device_;
-  DiskIndex& index_;
-  RecoveryReport& report_;
-  std::vector<Candidate> candidates_;  // ascending
-  LogId log_id_{};
-  RecoveredLog out_;
-  std::set<RecordId> described_;
-};
+}  // namespace
 
 void Recovery::line(std::string text) {
   if (report_.lines.size() < kRecoveryLinesMax) {
@@ -72,14 +32,44 @@ Status Recovery::find_segments() {
                         kSegmentNumberMax,
                         device_.path_of(name));
     }
+    out_.next_number = std::max(out_.next_number, *number + 1);
     Candidate candidate{.number = *number};
-    SLUICE_TRY(candidate.file, device_.open(name));
+    auto file = device_.open(name);
+    if (file.has_error() && file.error().code == Errc::bad_value) {
+      line(
+          fmt::format("{}; it is not looked at: put the segment's own file there and start again, "
+                      "or take it away",
+                      file.error().text));
+      continue;
+    }
+    SLUICE_TRY(candidate.file, std::move(file));
     SLUICE_TRY(candidate.bytes, candidate.file->size());
     SLUICE_CHECK(read_header(candidate));
-    out_.next_number = std::max(out_.next_number, *number + 1);
     candidates_.push_back(std::move(candidate));
   }
   return {};
+}
+
+// Numbers that are not there between others that are. A segment that never had anything durable
+// leaves such a gap too, and nothing tells the two apart.
+void Recovery::tell_gaps() {
+  std::string gaps;
+  for (size_t i = 1; i < candidates_.size(); ++i) {
+    const uint64_t first = candidates_[i - 1].number + 1;
+    const uint64_t last = candidates_[i].number - 1;
+    if (first <= last && gaps.size() < kGapTextBytesMax) {
+      gaps += fmt::format("{}{:016x}", gaps.empty() ? "" : ", ", first);
+      gaps += first == last ? "" : fmt::format(" to {:016x}", last);
+    }
+  }
+  if (!gaps.empty()) {
+    line(
+        fmt::format("{}: of the segments {} there is no file: if somebody took them away, their "
+                    "pages are gone and what was deleted may be back: put them back and start "
+                    "again; if the device failed or was full meanwhile, they had nothing to lose",
+                    device_.path_of("*.seg"),
+                    gaps));
+  }
 }
 
 Status Recovery::read_header(Candidate& candidate) {
@@ -192,157 +182,12 @@ void Recovery::apply(const LogEntry& entry) {
     case EntryType::cut:
       report_.cuts += index_.cut(entry);
       return;
+    case EntryType::loss:
+      report_.losses += index_.erase_record(entry.tenant, entry.key, entry.bytes);
+      return;
     case EntryType::descriptor:
       return;
   }
-}
-
-void Recovery::take_descriptor(const ScannedRecord& record) {
-  const LogEntry& entry = record.head.entry;
-  if (described_.insert({entry.tenant, entry.key}).second) {
-    report_.descriptors.push_back({.tenant = entry.tenant,
-                                   .space_id = entry.key,
-                                   .bytes = Bytes(record.body.begin(), record.body.end())});
-  }
-}
-
-// Takes the footer's word; only descriptors are read now.
-void Recovery::take_footer(Candidate& candidate, const std::vector<LogEntry>& entries) {
-  FileWindow window(*candidate.file, candidate.bytes, 0);
-  for (const LogEntry& entry : entries) {
-    apply(entry);
-    if (entry.type != EntryType::descriptor || described_.contains({entry.tenant, entry.key})) {
-      continue;
-    }
-    auto record = read_record(window, {log_id_, candidate.number, entry.offset});
-    if (record.has_value() && record->head.entry == entry) {
-      take_descriptor(*record);
-    } else {
-      ++report_.damaged;
-      line(fmt::format("segment {:016x} offset {}: a descriptor is damaged: {}",
-                       candidate.number,
-                       entry.offset,
-                       record.has_error() ? record.error().to_string() : "another record"));
-    }
-  }
-}
-
-void Recovery::describe(const Candidate& candidate, const ScanResult& found) {
-  report_.damaged += found.gaps.size();
-  for (const ScanGap& gap : found.gaps) {
-    line(fmt::format("segment {:016x} offset {}: {} bytes are damaged and passed over: {}",
-                     candidate.number,
-                     gap.offset,
-                     gap.bytes,
-                     gap.reason));
-  }
-  if (found.tail) {
-    ++report_.dropped_tails;
-    line(fmt::format("segment {:016x} offset {}: the last {} bytes are no whole record and {}: {}",
-                     candidate.number,
-                     found.tail->offset,
-                     found.tail->bytes,
-                     found.has_read_errors ? "left alone" : "dropped",
-                     found.tail->reason));
-  }
-}
-
-// A segment without a record: removed where it is known to have had none, or none that a crash
-// left. What may be another's, or may be read once its damage is mended, is left alone.
-void Recovery::drop_empty(const Candidate& candidate) {
-  if (!candidate.header && candidate.bytes >= 2 * kBlockBytes) {
-    line(
-        fmt::format("segment {:016x}: no record can be read in its {} bytes; left alone and of no "
-                    "use: give it its own name again, or discard it with: rm {}",
-                    candidate.number,
-                    candidate.bytes,
-                    device_.path_of(segment_name(candidate.number))));
-    return;
-  }
-  Status status = device_.remove(segment_name(candidate.number));
-  if (status.has_error()) {
-    out_.segments[candidate.number] = candidate.bytes;
-  }
-  line(fmt::format("segment {:016x}: {} bytes without a record: {}",
-                   candidate.number,
-                   candidate.bytes,
-                   status.has_error() ? "stays: " + status.error().to_string() : "removed"));
-}
-
-// Cuts off the tail and writes the footer. A device that refuses leaves the segment without.
-void Recovery::seal(Candidate& candidate, const ScanResult& found) {
-  AlignedBuffer tail(sealed_tail_bytes(found.entries.size()));
-  encode_sealed_tail(
-      {.log_id = log_id_, .number = candidate.number}, found.end, found.entries, tail.bytes());
-  Status status = candidate.file->truncate(found.end);
-  if (status.has_value()) {
-    candidate.bytes = found.end;
-    status = candidate.file->write(found.end, tail.bytes());
-  }
-  if (status.has_value()) {
-    candidate.bytes = found.end + tail.size();
-    out_.segments[candidate.number] = candidate.bytes;
-  } else {
-    line(fmt::format("segment {:016x} stays without a footer: {}",
-                     candidate.number,
-                     status.error().to_string()));
-  }
-}
-
-void Recovery::scan(Candidate& candidate) {
-  ++report_.scanned_segments;
-  if (!candidate.header && candidate.bytes >= kBlockBytes) {
-    ++report_.damaged;
-    line(fmt::format("segment {:016x} offset 0: the header is damaged: {}",
-                     candidate.number,
-                     candidate.header_error->to_string()));
-  }
-  FileWindow window(*candidate.file, candidate.bytes);
-  ScanResult found = scan_segment(
-      window, {.log_id = log_id_, .number = candidate.number}, [&](const ScannedRecord& record) {
-        if (record.head.entry.type == EntryType::descriptor) {
-          take_descriptor(record);
-        }
-      });
-  describe(candidate, found);
-  if (found.entries.empty() && !found.has_read_errors) {
-    drop_empty(candidate);
-    return;
-  }
-  // A footer says that the records before it are durable.
-  if (sync(candidate) && !found.has_read_errors) {
-    seal(candidate, found);
-  }
-  std::for_each(found.entries.begin(), found.entries.end(), [&](const LogEntry& e) { apply(e); });
-}
-
-// Takes the segment in and makes durable what it has; false, with a line, if the device refuses.
-bool Recovery::sync(Candidate& candidate) {
-  index_.add_segment(candidate.number, candidate.file);
-  out_.segments[candidate.number] = candidate.bytes;
-  Status status = candidate.file->sync(SyncSite::recovered_segment);
-  if (status.has_error()) {
-    line(fmt::format(
-        "segment {:016x} is not durable: {}", candidate.number, status.error().to_string()));
-    index_.mark_not_durable(candidate.number);
-  }
-  return status.has_value();
-}
-
-void Recovery::recover_segment(Candidate& candidate) {
-  if (candidate.header) {
-    auto entries = read_footer(*candidate.file, candidate.bytes, *candidate.header);
-    if (entries.has_error() && entries.error().code != Errc::bad_magic) {
-      entries = read_footer(*candidate.file, candidate.bytes, *candidate.header);
-    }
-    if (entries.has_value()) {
-      // The process may have ended before anybody synced.
-      sync(candidate);
-      take_footer(candidate, *entries);
-      return;
-    }
-  }
-  scan(candidate);
 }
 
 Result<RecoveredLog> Recovery::run() {
@@ -351,9 +196,14 @@ Result<RecoveredLog> Recovery::run() {
   SLUICE_TRY(out_.log_id, log_id());
   log_id_ = out_.log_id.value_or(LogId{});
   SLUICE_CHECK(check_log_ids());
+  tell_gaps();
   for (Candidate& candidate : candidates_) {
+    out_.last_whole.reset();
     recover_segment(candidate);
     candidate.file.reset();
+  }
+  if (out_.last_whole && out_.last_whole->number + 1 != out_.next_number) {
+    out_.last_whole.reset();  // its next sequences could be lower than some that were seen
   }
   SLUICE_CHECK(device_.sync_folder(SyncSite::recovered_folder));
   for (const auto& [number, bytes] : out_.segments) {
@@ -363,8 +213,6 @@ Result<RecoveredLog> Recovery::run() {
   report_.page_bytes = index_.page_bytes();
   return std::move(out_);
 }
-
-}  // namespace
 
 Result<RecoveredLog> recover_log(BlockDevice& device, DiskIndex& index, RecoveryReport& report) {
   return Recovery(device, index, report).run();

@@ -1,7 +1,7 @@
 // Opens a log: which segments there are, what in them counts (FORMAT.md, Recovery).
 //
 // Leaves every segment either sealed or, where the device refuses, as it was; what it puts into the
-// index is durable. Blocks; one thread, before the tier serves anybody.
+// index is durable or marked as not. Blocks; one thread, before the tier serves anybody.
 #pragma once
 
 #include <cstdint>
@@ -36,6 +36,7 @@ struct RecoveryReport {
   uint64_t page_bytes = 0;  // of these
   uint64_t tombstones = 0;  // deleted keys met
   uint64_t cuts = 0;        // applied
+  uint64_t losses = 0;      // the same
   uint64_t dropped_tails = 0;
   uint64_t damaged = 0;            // places that were passed over
   std::vector<std::string> lines;  // what was dropped and passed over and why; kRecoveryLinesMax
@@ -43,9 +44,10 @@ struct RecoveryReport {
 };
 
 struct RecoveredLog {
-  std::optional<LogId> log_id;            // nothing: there is no log yet
-  uint64_t next_number = 1;               // above all that were seen
-  std::map<uint64_t, uint64_t> segments;  // bytes by number
+  std::optional<LogId> log_id;               // nothing: there is no log yet
+  uint64_t next_number = 1;                  // above all that were seen
+  std::map<uint64_t, uint64_t> segments;     // bytes by number
+  std::optional<CurrentSegment> last_whole;  // the newest one, if it can be gone on with
 };
 
 // Fills `index` and `report`. Errors: bad_version (a segment of a later version; the text names the

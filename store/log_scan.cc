@@ -44,7 +44,7 @@ Result<ScannedRecord> read_record_once(FileWindow& window, const LogPlace& place
   const LogEntry& entry = record.head.entry;
   SLUICE_TRY(ByteSpan extent, window.view(place.offset, entry.extent_bytes()));
   record.body = extent.subspan(entry.head_bytes, entry.body_bytes());
-  if (entry.type != EntryType::cut) {
+  if (entry.has_body()) {
     SLUICE_CHECK(verify(record.head.record(), record.body));
   }
   return record;
@@ -177,20 +177,48 @@ ScanResult scan_segment(FileWindow& window,
   return out;
 }
 
-Result<std::vector<LogEntry>> read_footer(BlockFile& file,
-                                          uint64_t file_bytes,
-                                          const SegmentHeader& segment) {
+Result<Trailer> read_trailer(BlockFile& file, uint64_t file_bytes, const SegmentHeader& segment) {
   if (file_bytes < 2 * kBlockBytes || file_bytes % kBlockBytes != 0) {
     return SLUICE_ERR(Errc::truncated, "a file of {} bytes has no trailer", file_bytes);
   }
   AlignedBuffer block(kBlockBytes);
-  SLUICE_CHECK(file.read(file_bytes - kBlockBytes, block.bytes()));
-  SLUICE_TRY(Trailer trailer, parse_trailer(block.bytes(), segment, file_bytes));
+  auto read = [&]() -> Result<Trailer> {
+    SLUICE_CHECK(file.read(file_bytes - kBlockBytes, block.bytes()));
+    return parse_trailer(block.bytes(), segment, file_bytes);
+  };
+  Result<Trailer> trailer = read();
+  return trailer.has_error() ? read() : trailer;
+}
+
+Result<std::vector<LogEntry>> read_footer(BlockFile& file, const Trailer& trailer) {
   AlignedBuffer footer(trailer.footer_bytes);
-  if (footer.size() != 0) {
-    SLUICE_CHECK(file.read(trailer.footer_offset, footer.bytes()));
+  auto read = [&]() -> Result<std::vector<LogEntry>> {
+    if (footer.size() != 0) {
+      SLUICE_CHECK(file.read(trailer.footer_offset, footer.bytes()));
+    }
+    return parse_footer(ByteSpan(footer.bytes()).first(trailer.footer_bytes), trailer);
+  };
+  Result<std::vector<LogEntry>> entries = read();
+  return entries.has_error() ? read() : entries;
+}
+
+// Most of what a footer has beside zeros are hashes: nothing else has half of them in their places.
+bool resembles_footer(BlockFile& file, const SegmentHeader& segment, const ScanResult& result) {
+  AlignedBuffer expected(sealed_tail_bytes(result.entries.size()));
+  AlignedBuffer found(expected.size());
+  if (!result.tail || result.tail->bytes != expected.size() ||
+      file.read(result.end, found.bytes()).has_error()) {
+    return false;
   }
-  return parse_footer(ByteSpan(footer.bytes()).first(trailer.footer_bytes), trailer);
+  encode_sealed_tail(segment, result.end, result.entries, expected.bytes());
+  uint64_t set = 0;
+  uint64_t equal = 0;
+  for (uint64_t i = 0; i < expected.size(); ++i) {
+    const bool is_set = expected.bytes()[i] != 0;
+    set += is_set ? 1 : 0;
+    equal += is_set && expected.bytes()[i] == found.bytes()[i] ? 1 : 0;
+  }
+  return equal > set / 2;
 }
 
 }  // namespace sluice::store

@@ -79,9 +79,14 @@ ScanResult scan_segment(FileWindow& window,
                         const SegmentHeader& segment,
                         const std::function<void(const ScannedRecord&)>& on_record);
 
-// The entries of a sealed segment. Errors: as parse_trailer and parse_footer; truncated, io_error.
-Result<std::vector<LogEntry>> read_footer(BlockFile& file,
-                                          uint64_t file_bytes,
-                                          const SegmentHeader& segment);
+// The last block of a sealed segment, read again where it does not agree at first. Errors: as
+// parse_trailer; truncated, io_error.
+Result<Trailer> read_trailer(BlockFile& file, uint64_t file_bytes, const SegmentHeader& segment);
+
+// The entries of a sealed segment, read again likewise. Errors: as parse_footer; io_error.
+Result<std::vector<LogEntry>> read_footer(BlockFile& file, const Trailer& trailer);
+
+// Whether the bytes from result.end on are, or were before damage, the footer of these records.
+bool resembles_footer(BlockFile& file, const SegmentHeader& segment, const ScanResult& result);
 
 }  // namespace sluice::store

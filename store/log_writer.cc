@@ -1,6 +1,7 @@
 #include "store/log_writer.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace sluice::store {
 
@@ -47,10 +48,18 @@ std::vector<RecordId> LogWriter::undescribed(const LogBatch& batch) const {
   return {out.begin(), out.end()};
 }
 
-bool LogWriter::fits(const LogBatch& batch, uint64_t descriptor_bytes, uint64_t descriptors) const {
-  uint64_t entries = current_->entries.size() + batch.footer_entries() + descriptors;
-  uint64_t end = current_->end + descriptor_bytes + batch.used_bytes();
-  return end + sealed_tail_bytes(entries) <= config_.segment_bytes &&
+LogWriter::BatchRoom LogWriter::room_for(const LogBatch& batch) const {
+  const std::vector<RecordId> spaces = undescribed(batch);
+  BatchRoom room{.bytes = batch.used_bytes(), .entries = batch.footer_entries() + spaces.size()};
+  for (const RecordId& key : spaces) {
+    room.bytes += descriptor_extent(*descriptors_.at(key));
+  }
+  return room;
+}
+
+bool LogWriter::fits(const BatchRoom& room) const {
+  const uint64_t entries = current_->entries.size() + room.entries;
+  return current_->end + room.bytes + sealed_tail_bytes(entries) <= config_.segment_bytes &&
          entries * kLogEntryBytes <= kFooterBytesMax;
 }
 
@@ -60,29 +69,58 @@ Status LogWriter::prepare_segment(const LogBatch& batch, WriteReport& report) {
   if (batch.records().empty()) {
     return {};
   }
-  uint64_t descriptor_bytes = 0;
-  std::vector<RecordId> spaces = undescribed(batch);
-  for (const RecordId& key : spaces) {
-    descriptor_bytes += descriptor_extent(*descriptors_.at(key));
+  if (last_) {
+    SLUICE_CHECK(resume(batch, report));
   }
-  if (current_ && current_->ordinal != 0 && !fits(batch, descriptor_bytes, spaces.size())) {
+  if (current_ && current_->ordinal != 0 && !fits(room_for(batch))) {
     SLUICE_CHECK(seal());
   }
   if (!current_) {
-    uint64_t bytes = kBlockBytes + descriptor_bytes + batch.used_bytes() +
-                     sealed_tail_bytes(batch.footer_entries() + spaces.size());
+    const BatchRoom room = room_for(batch);
+    const uint64_t bytes = kBlockBytes + room.bytes + sealed_tail_bytes(room.entries);
     SLUICE_CHECK(start_segment(std::max(bytes, config_.segment_bytes), report));
   }
   return {};
 }
 
-Status LogWriter::start_segment(uint64_t bytes, WriteReport& report) {
-  while (!segments_.empty() && log_bytes() + bytes > config_.capacity_bytes) {
+// Goes on with the segment that the process before this one wrote last, if the batch has room in
+// it: else each start would leave a short one. Its footer goes; where a power loss brings it back
+// the records behind it were not durable, or they stand where it stood.
+Status LogWriter::resume(const LogBatch& batch, WriteReport& report) {
+  current_ = std::exchange(last_, {});
+  const uint64_t number = current_->number;
+  const uint64_t sealed_bytes = std::exchange(segments_[number], 0);
+  Status room;
+  bool can_resume = fits(room_for(batch));
+  if (can_resume) {
+    room = make_room(config_.segment_bytes - current_->end, report);
+    can_resume = room.has_value() && current_->file->truncate(current_->end).has_value();
+  }
+  if (can_resume) {
+    segments_.erase(number);
+    return {};
+  }
+  segments_[number] = sealed_bytes;
+  current_.reset();
+  return room;
+}
+
+// Drops the oldest segments until so many more bytes have room.
+Status LogWriter::make_room(uint64_t bytes, WriteReport& report) {
+  const auto is_current = [&](uint64_t number) { return current_ && current_->number == number; };
+  while (!segments_.empty() && !is_current(segments_.begin()->first) &&
+         log_bytes() + bytes > config_.capacity_bytes) {
     SLUICE_CHECK(drop_oldest(report));
   }
+  return {};
+}
+
+Status LogWriter::start_segment(uint64_t bytes, WriteReport& report) {
+  SLUICE_CHECK(make_room(bytes, report));
   if (next_number_ > kSegmentNumberMax) {
     return SLUICE_ERR(Errc::io_error,
-                      "the log has used up its {} segment numbers; begin a new folder",
+                      "{}: the log has used up its {} segment numbers; name a new folder",
+                      device_.path_of("*.seg"),
                       kSegmentNumberMax);
   }
   uint64_t number = next_number_++;
@@ -94,8 +132,9 @@ Status LogWriter::start_segment(uint64_t bytes, WriteReport& report) {
     status = device_.sync_folder(SyncSite::segment_name);
   }
   if (status.has_error()) {
-    // It holds nothing: where even this fails, recovery finds an empty segment.
-    static_cast<void>(device_.remove(segment_name(number)).has_error());
+    // It never had a record, so its number may be used again. Where even this fails, recovery finds
+    // an empty segment.
+    next_number_ -= device_.remove(segment_name(number)).has_value() ? 1 : 0;
     return status;
   }
   current_.emplace();
@@ -116,9 +155,7 @@ Status LogWriter::drop_oldest(WriteReport& report) {
     return status;
   }
   if (status.has_value()) {
-    report.dropped.push_back(number);
-    report.lines.push_back(
-        fmt::format("segment {:016x} dropped: the oldest of a full log, {} bytes", number, bytes));
+    report.dropped.push_back({.number = number, .bytes = bytes});
   }
   SLUICE_CHECK(device_.sync_folder(SyncSite::segment_drop));
   segments_.erase(number);
@@ -218,29 +255,40 @@ void LogWriter::give_up(WriteReport& report, const Error& reason) {
   }
   bool is_kept = current_->can_sync && commit(SyncSite::commit).has_value();
   CurrentSegment& current = *current_;
-  report.failed.push_back(
-      {.number = current.number,
-       .durable_sequence = sequence_of(current.number, current.synced_ordinal)});
+  FailedSegment failed{.number = current.number,
+                       .durable_sequence = sequence_of(current.number, current.synced_ordinal)};
   uint64_t end = is_kept ? current.end : current.synced_end;
   bool is_cut = current.file->truncate(end).has_value();
   segments_[current.number] = is_cut ? end : current.end;
   if (current.synced_ordinal == 0 && device_.remove(segment_name(current.number)).has_value()) {
     segments_.erase(current.number);
-    report.dropped.push_back(current.number);
+    failed.is_removed = true;
   }
-  report.lines.push_back(
-      fmt::format("segment {:016x} given up at offset {}: {}; {} of {} records in it are durable{}",
-                  current.number,
-                  current.end,
-                  reason.to_string(),
-                  current.synced_ordinal,
-                  current.ordinal,
-                  is_cut ? "" : ", the rest could not be cut off"));
+  report.failed.push_back(failed);
+  // Where it had no record yet, nothing changed but that the batch is not written: whoever gets the
+  // report says so.
+  if (current.ordinal != 0) {
+    report.lines.push_back(
+        fmt::format("{} given up at offset {}: {}; {} of {} records in it are durable{}",
+                    device_.path_of(segment_name(current.number)),
+                    current.end,
+                    reason.to_string(),
+                    current.synced_ordinal,
+                    current.ordinal,
+                    is_cut ? "" : ", the rest could not be cut off"));
+  }
   current_.reset();
 }
 
+void LogWriter::note_place(WriteReport& report) const {
+  report.segment = current_ ? current_->number : next_number_;
+  report.offset = current_ ? current_->end : 0;
+}
+
 Status LogWriter::try_write(LogBatch& batch, const WriteOptions& options, WriteReport& report) {
+  note_place(report);
   SLUICE_CHECK(prepare_segment(batch, report));
+  note_place(report);
   SLUICE_CHECK(append_descriptors(batch));
   SLUICE_CHECK(append(batch));
   if (options.seal) {

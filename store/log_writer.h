@@ -22,14 +22,6 @@
 
 namespace sluice::store {
 
-struct LogWriterConfig {
-  LogId log_id{};
-  uint64_t capacity_bytes = 0;
-  uint64_t segment_bytes = 0;
-  uint64_t next_number = 1;               // of the first segment to begin
-  std::map<uint64_t, uint64_t> segments;  // that are there: bytes by number
-};
-
 struct OpenedSegment {
   uint64_t number = 0;
   std::shared_ptr<BlockFile> file;
@@ -39,6 +31,15 @@ struct OpenedSegment {
 struct FailedSegment {
   uint64_t number = 0;
   uint64_t durable_sequence = 0;
+  bool is_removed = false;  // nothing in it was durable: its name is gone
+};
+
+// The oldest segment, which made room: its name is gone.
+struct DroppedSegment {
+  uint64_t number = 0;
+  uint64_t bytes = 0;
+
+  bool operator==(const DroppedSegment&) const = default;
 };
 
 // What a call did, in the order in which it has to be taken over.
@@ -46,10 +47,12 @@ struct WriteReport {
   Status status;  // the batch is written, and synced if it asked for that; its entries are placed
   std::vector<OpenedSegment> opened;
   std::vector<FailedSegment> failed;
-  std::vector<uint64_t> dropped;   // segments whose names are gone
+  std::vector<DroppedSegment> dropped;
   uint64_t durable_sequence = 0;   // up to here all is durable but what `failed` says
   uint64_t log_bytes = 0;          // of all segments
-  std::vector<std::string> lines;  // for the daemon's log
+  std::vector<std::string> lines;  // warnings for the daemon's log
+  uint64_t segment = 0;            // where the last try to write stood,
+  uint64_t offset = 0;             // in that segment
 };
 
 struct WriteOptions {
@@ -71,6 +74,23 @@ struct CurrentSegment {
   std::set<RecordId> described;
 };
 
+struct LogWriterConfig {
+  LogId log_id{};
+  uint64_t capacity_bytes = 0;
+  uint64_t segment_bytes = 0;
+  uint64_t next_number = 1;               // of the first segment to begin
+  std::map<uint64_t, uint64_t> segments;  // that are there: bytes by number
+  // The newest of these, sealed, to be gone on with: it loses its footer with the first batch that
+  // it has room for.
+  std::optional<CurrentSegment> last;
+
+  // Up to here all is durable before anything is written.
+  uint64_t durable_sequence() const {
+    return last ? sequence_of(last->number, last->ordinal)
+                : sequence_of(next_number - 1, kOrdinalMax);
+  }
+};
+
 class LogWriter {
  public:
   LogWriter(const LogWriterConfig& config, BlockDevice& device, const Clock& clock)
@@ -78,8 +98,11 @@ class LogWriter {
         device_(device),
         clock_(clock),
         next_number_(config.next_number),
+        last_(config.last),
         segments_(config.segments),
-        durable_sequence_(sequence_of(config.next_number - 1, kOrdinalMax)) {}
+        durable_sequence_(config.durable_sequence()) {
+    config_.last.reset();
+  }
 
   // Keeps a descriptor for every segment that will get a page of its space.
   void describe(const RecordId& space, std::shared_ptr<const Bytes> descriptor) {
@@ -93,14 +116,24 @@ class LogWriter {
   WriteReport write(LogBatch& batch, const WriteOptions& options);
 
  private:
+  // What a batch takes in the current segment, with the descriptors that it lacks.
+  struct BatchRoom {
+    uint64_t bytes = 0;
+    uint64_t entries = 0;  // of the footer
+  };
+
   Status try_write(LogBatch& batch, const WriteOptions& options, WriteReport& report);
   Status prepare_segment(const LogBatch& batch, WriteReport& report);
-  bool fits(const LogBatch& batch, uint64_t descriptor_bytes, uint64_t descriptors) const;
+  BatchRoom room_for(const LogBatch& batch) const;
+  bool fits(const BatchRoom& room) const;
+  Status make_room(uint64_t bytes, WriteReport& report);
+  Status resume(const LogBatch& batch, WriteReport& report);
   Status start_segment(uint64_t bytes, WriteReport& report);
   Status append(LogBatch& batch);
   Status commit(SyncSite site);
   Status seal();
   Status drop_oldest(WriteReport& report);
+  void note_place(WriteReport& report) const;
   void give_up(WriteReport& report, const Error& reason);
   std::vector<RecordId> undescribed(const LogBatch& batch) const;
   Status append_descriptors(const LogBatch& batch);
@@ -111,6 +144,7 @@ class LogWriter {
   const Clock& clock_;
   uint64_t next_number_;
   std::optional<CurrentSegment> current_;
+  std::optional<CurrentSegment> last_;     // not yet gone on with; among segments_ too
   std::map<uint64_t, uint64_t> segments_;  // all but the current one: bytes by number
   std::map<RecordId, std::shared_ptr<const Bytes>> descriptors_;
   uint64_t durable_sequence_ = 0;

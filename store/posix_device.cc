@@ -17,13 +17,34 @@ namespace {
 constexpr const char* kLockName = "lock";
 constexpr const char* kProbeName = "direct-io.probe";  // ours, as the lock is (FORMAT.md)
 
-// What the last call said, with the operator's next step where there is one.
+// The operator's next step, where the reason names one. Of a full or failing disk LossLines says
+// it.
+std::string_view advice(int reason) {
+  switch (reason) {
+    case EACCES:
+    case EPERM:
+      return "; give it to the user of sluiced (chown)";
+    case EROFS:
+      return "; mount its file system for writing";
+    case EMFILE:
+    case ENFILE:
+      return "; raise the limit of open files (LimitNOFILE= of the service)";
+    case ENOTDIR:
+    case ELOOP:
+      return "; name a real folder with disk.path";
+    default:
+      return "";
+  }
+}
+
+// What the last call said.
 Error device_error(std::string_view action, const std::string& path) {
   int reason = errno;
   Errc code = reason == ENOSPC || reason == EDQUOT ? Errc::no_space
               : reason == ENOENT                   ? Errc::not_found
                                                    : Errc::io_error;
-  return SLUICE_ERR(code, "cannot {} {}: {}", action, path, std::strerror(reason));
+  return SLUICE_ERR(
+      code, "cannot {} {}: {}{}", action, path, std::strerror(reason), advice(reason));
 }
 
 class PosixFile final : public BlockFile {
@@ -118,9 +139,14 @@ Status sync_parent(int folder, const std::string& path) {
 
 Result<std::unique_ptr<PosixDevice>> PosixDevice::open_folder(const PosixDeviceConfig& config) {
   if (config.folder.empty()) {
-    return SLUICE_ERR(Errc::bad_config, "the disk tier has no folder");
+    return SLUICE_ERR(Errc::bad_config, "the disk tier has no folder; name one with disk.path");
   }
   const bool is_new = mkdir(config.folder.c_str(), 0700) == 0;
+  if (!is_new && errno == ENOENT) {
+    return SLUICE_ERR(Errc::not_found,
+                      "cannot make folder {}: the one that it would be in is not there; make that",
+                      config.folder);
+  }
   if (!is_new && errno != EEXIST) {
     return device_error("make folder", config.folder);
   }
@@ -149,7 +175,8 @@ Result<std::unique_ptr<PosixDevice>> PosixDevice::open_folder(const PosixDeviceC
     }
     return SLUICE_ERR(
         Errc::bad_config,
-        "another process has the log in {} open; give each daemon a folder of its own",
+        "another process has the log in {} open: a sluiced that runs already, maybe with this same "
+        "configuration; stop it, or give each daemon a folder of its own",
         config.folder);
   }
   device->direct_ = !config.use_page_cache && device->probe_direct();
@@ -200,6 +227,12 @@ Result<std::shared_ptr<BlockFile>> PosixDevice::do_create(const std::string& nam
 }
 
 Result<std::shared_ptr<BlockFile>> PosixDevice::do_open(const std::string& name) {
+  struct stat info {};
+
+  if (fstatat(folder_fd_, name.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0 &&
+      !S_ISREG(info.st_mode)) {
+    return SLUICE_ERR(Errc::bad_value, "{} is no regular file", path_of(name));
+  }
   return open_file(name, 0);
 }
 
@@ -212,8 +245,9 @@ Result<std::vector<std::string>> PosixDevice::do_list() {
   std::vector<std::string> names;
   errno = 0;
   while (const dirent* entry = readdir(folder)) {
-    if (entry->d_type == DT_REG || entry->d_type == DT_UNKNOWN) {
-      names.emplace_back(entry->d_name);
+    const std::string name = entry->d_name;
+    if (name != "." && name != "..") {
+      names.push_back(name);
     }
   }
   int reason = errno;

@@ -9,6 +9,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "src/base/units.h"
 #include "src/base/version.h"
 #include "src/cli/commands.h"
 #include "src/cli/doctor.h"
@@ -110,6 +111,18 @@ void add_daemon_commands(CLI::App& app, CommandLine& line) {
       ->check([](const std::string& text) {  // of a variable that is not set
         return text.empty() ? "a folder is expected, not an empty name" : std::string();
       });
+  doctor_command
+      .add_option_function<std::string>(
+          "--disk-capacity",
+          [&line](const std::string& text) {
+            const Result<uint64_t> bytes = parse_bytes(text);
+            if (bytes.has_error()) {
+              throw CLI::ValidationError("--disk-capacity", bytes.error().text);
+            }
+            line.doctor.disk_capacity_bytes = *bytes;
+          },
+          "what disk.capacity is or will be, e.g. 64GiB: is there room for it")
+      ->needs("--disk");
 }
 
 void add_sequence_commands(CLI::App& app, CommandLine& line) {

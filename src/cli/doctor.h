@@ -17,7 +17,8 @@ namespace sluice::cli {
 
 struct DoctorOptions {
   DaemonOptions daemon;
-  std::string disk;  // folder of the disk tier; "": not looked at
+  std::string disk;                  // folder of the disk tier; "": not looked at
+  uint64_t disk_capacity_bytes = 0;  // that is configured; 0: not looked at
 };
 
 enum class Health { ok, warn, fail };  // warn: works, with something given up

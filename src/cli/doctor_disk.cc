@@ -14,6 +14,7 @@
 #include <memory>
 #include <utility>
 
+#include "src/base/disk_room.h"
 #include "src/base/result.h"
 #include "src/base/units.h"
 #include "src/cli/doctor.h"
@@ -105,6 +106,21 @@ Finding judge_free(const struct statfs& info) {
   if (free < kFreeMin) {
     out.status = free < kTestBytes ? Health::fail : Health::warn;
     out.what_to_do = "Make room, or name a folder on a larger disk.";
+  }
+  return out;
+}
+
+Finding judge_capacity(const std::string& folder, uint64_t capacity_bytes) {
+  Finding out{.name = "disk_capacity",
+              .found = fmt::format("room for {}", format_bytes(capacity_bytes)),
+              .expected = "room for disk.capacity, free or in the log"};
+  const Result<DiskRoom> room = measure_disk_room(folder);
+  const std::string problem =
+      room.has_error() ? room.error().text : disk_room_shortfall(folder, capacity_bytes, *room);
+  if (!problem.empty()) {
+    out.status = Health::warn;
+    out.found = problem;
+    out.what_to_do = "Set disk.capacity lower, or make room.";
   }
   return out;
 }
@@ -226,6 +242,9 @@ void check_disk(const DoctorOptions& options, Findings& out) {
   }
   out.push_back(judge_file_system(system.f_type));
   out.push_back(judge_free(system));
+  if (options.disk_capacity_bytes != 0) {
+    out.push_back(judge_capacity(options.disk, options.disk_capacity_bytes));
+  }
   out.push_back(judge_block(logical_block_bytes(folder.st_dev)));
   out.push_back(judge_direct_io(options.disk));
 }

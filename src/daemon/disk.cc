@@ -1,11 +1,6 @@
 #include "src/daemon/disk.h"
 
-#include <sys/statvfs.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
-#include <filesystem>
 
 #include "src/base/units.h"
 #include "src/daemon/config.h"
@@ -26,43 +21,13 @@ constexpr uint64_t kQueueBytesMax = 256ull << 20;
 constexpr uint64_t kQueueBytesMin = 1ull << 20;
 constexpr uint32_t kReadThreads = 4;
 
-struct Room {
-  uint64_t free_bytes = 0;
-  uint64_t log_bytes = 0;
-  std::vector<uint64_t> segments;  // bytes of each
-};
-
-Result<Room> measure(const std::string& folder, store::PosixDevice& device) {
-  struct statvfs there {};
-
-  if (statvfs(folder.c_str(), &there) != 0) {
-    return SLUICE_ERR(Errc::io_error, "{}: statvfs: {}", folder, std::strerror(errno));
-  }
-  Room room{.free_bytes = uint64_t{there.f_bavail} * there.f_frsize, .log_bytes = 0};
-  SLUICE_TRY(std::vector<std::string> names, device.list());
-  for (const std::string& name : names) {
-    if (!store::segment_number(name)) {
-      continue;
-    }
-    std::error_code problem;
-    const uint64_t bytes = std::filesystem::file_size(device.path_of(name), problem);
-    if (problem) {
-      return SLUICE_ERR(
-          Errc::io_error, "{}: its size: {}", device.path_of(name), problem.message());
-    }
-    room.log_bytes += bytes;
-    room.segments.push_back(bytes);
-  }
-  return room;
-}
-
 void log_recovery(const store::RecoveryReport& report,
                   const std::string& folder,
                   bool is_direct,
                   double seconds,
                   spdlog::logger& log) {
   for (const std::string& line : report.lines) {
-    log.warn("event=recovery reason={}", log_value(line));
+    log.warn("event=recovery disk={} reason={}", log_value(folder), log_value(line));
   }
   log.info(
       "event=recovered disk={} direct_io={} pages={} bytes={} segments={} scanned={} "
@@ -81,31 +46,38 @@ void log_recovery(const store::RecoveryReport& report,
 
 }  // namespace
 
-Result<uint64_t> choose_disk_capacity(uint64_t wanted_bytes,
-                                      uint64_t free_bytes,
-                                      uint64_t log_bytes) {
-  const uint64_t room = free_bytes + log_bytes;
-  const uint64_t chosen = wanted_bytes != 0 ? wanted_bytes : std::min(room / 2, kDefaultBytesMax);
-  if (log_bytes != 0) {
+Result<uint64_t> choose_disk_capacity(const std::string& folder,
+                                      uint64_t wanted_bytes,
+                                      const DiskRoom& room) {
+  const uint64_t room_bytes = room.free_bytes + room.log_bytes;
+  const uint64_t chosen =
+      wanted_bytes != 0 ? wanted_bytes : std::min(room_bytes / 2, kDefaultBytesMax);
+  if (room.log_bytes != 0) {
     // A file system that others filled meanwhile is no reason to serve nothing.
-    return std::max(std::min(chosen, room), kDiskBytesMin);
+    return std::max(std::min(chosen, room_bytes), kDiskBytesMin);
   }
-  if (chosen > room) {
-    return SLUICE_ERR(Errc::bad_config,
-                      "disk.capacity of {}, but the file system has {} for it: {} free and {} in "
-                      "the log; set it lower, or make room",
-                      format_bytes(chosen),
-                      format_bytes(room),
-                      format_bytes(free_bytes),
-                      format_bytes(log_bytes));
+  if (chosen > room_bytes) {
+    return SLUICE_ERR(Errc::bad_config, "{}", disk_room_shortfall(folder, chosen, room));
   }
   if (chosen < kDiskBytesMin) {
     return SLUICE_ERR(Errc::bad_config,
-                      "the file system has {} for the disk tier, expected at least {}",
+                      "{}: the file system has {} for the disk tier, expected at least {}; make "
+                      "room, or name a folder elsewhere",
+                      folder,
                       format_bytes(chosen),
                       format_bytes(kDiskBytesMin));
   }
   return chosen;
+}
+
+std::string check_disk_room(const std::string& folder, uint64_t wanted_bytes) {
+  const Result<DiskRoom> room = measure_disk_room(folder);
+  if (room.has_error()) {
+    return room.error().text;
+  }
+  std::string shortfall = disk_room_shortfall(folder, wanted_bytes, *room);
+  const Result<uint64_t> chosen = choose_disk_capacity(folder, wanted_bytes, *room);
+  return shortfall.empty() && chosen.has_error() ? chosen.error().text : shortfall;
 }
 
 uint64_t choose_segment_bytes(uint64_t capacity_bytes) {
@@ -133,25 +105,25 @@ Result<std::unique_ptr<store::DiskTier>> open_disk(const DiskOptions& options,
                                                    DiskParts& parts) {
   SLUICE_TRY(parts.device, store::PosixDevice::open_folder({.folder = options.folder}));
   parts.threads = std::make_unique<store::IoThreads>(post, kReadThreads);
-  SLUICE_TRY(Room room, measure(options.folder, *parts.device));
+  SLUICE_TRY(DiskRoom room, measure_disk_room(options.folder));
   store::DiskTierConfig config;
   SLUICE_TRY(config.capacity_bytes,
-             choose_disk_capacity(options.capacity_bytes, room.free_bytes, room.log_bytes));
-  if (config.capacity_bytes < options.capacity_bytes) {
-    log.warn(
-        "event=disk reason={}",
-        log_value(fmt::format("{}: disk.capacity is {}, but the file system has {} for it until "
-                              "it is started again with more room",
-                              options.folder,
-                              format_bytes(options.capacity_bytes),
-                              format_bytes(config.capacity_bytes))));
+             choose_disk_capacity(options.folder, options.capacity_bytes, room));
+  const std::string shortfall = disk_room_shortfall(options.folder, options.capacity_bytes, room);
+  if (!shortfall.empty()) {
+    log.warn("event=disk disk={} reason={}", log_value(options.folder), log_value(shortfall));
   }
   config.segment_bytes = choose_segment_bytes(config.capacity_bytes);
   SLUICE_CHECK(options.files.check(
       segments_at_once(room.segments, config.capacity_bytes, config.segment_bytes)));
   config.queue_bytes_max = std::clamp(options.ram_bytes / 4, kQueueBytesMin, kQueueBytesMax);
-  config.log_line = [&log](std::string_view line) {
-    log.warn("event=disk reason={}", log_value(line));
+  config.log_line = [&log, disk = log_value(options.folder)](store::LineLevel level,
+                                                             std::string_view line) {
+    const bool is_routine = level == store::LineLevel::info;
+    log.log(is_routine ? spdlog::level::info : spdlog::level::warn,
+            "event=disk disk={} reason={}",
+            disk,
+            log_value(line));
   };
   const uint64_t start_ns = clock.now_ns();
   SLUICE_TRY(auto tier, store::DiskTier::open(config, *parts.device, *parts.threads, clock));

@@ -12,6 +12,7 @@
 #include <string>
 
 #include "src/base/clock.h"
+#include "src/base/disk_room.h"
 #include "src/base/result.h"
 #include "src/daemon/open_files.h"
 #include "store/disk_tier.h"
@@ -42,12 +43,14 @@ Result<std::unique_ptr<store::DiskTier>> open_disk(const DiskOptions& options,
                                                    spdlog::logger& log,
                                                    DiskParts& parts);
 
-// How large a log may get where `free_bytes` are left beside the `log_bytes` that it has. Where
-// there is one it is never refused: it gets the room that there is, and at least kDiskBytesMin.
-// Errors: bad_config.
-Result<uint64_t> choose_disk_capacity(uint64_t wanted_bytes,
-                                      uint64_t free_bytes,
-                                      uint64_t log_bytes);
+// How large a log in `folder` may get; `wanted_bytes`: 0 for the default. Where there is one it is
+// never refused: it gets the room that there is, and at least kDiskBytesMin. Errors: bad_config.
+Result<uint64_t> choose_disk_capacity(const std::string& folder,
+                                      uint64_t wanted_bytes,
+                                      const DiskRoom& room);
+
+// What a start would say about the room of its folder, as a warning or a refusal; "" for nothing.
+std::string check_disk_room(const std::string& folder, uint64_t wanted_bytes);
 
 // How long the segments of a log of such a size are.
 uint64_t choose_segment_bytes(uint64_t capacity_bytes);

@@ -194,6 +194,17 @@ Status serve(const Config& config, spdlog::logger& log) {
   return {};
 }
 
+// Not an error: the disk may be another one when the daemon starts.
+void warn_of_disk(const Config& config) {
+  if (config.disk_path.empty()) {
+    return;
+  }
+  const std::string warning = check_disk_room(config.disk_path, config.disk_bytes.value_or(0));
+  if (!warning.empty()) {
+    std::fprintf(stderr, "sluiced: warning: %s\n", warning.c_str());
+  }
+}
+
 int run(const Flags& flags) {
   Result<Config> config = read_config(flags);
   if (config.has_error()) {
@@ -205,6 +216,7 @@ int run(const Flags& flags) {
     if (!warning.empty()) {
       std::fprintf(stderr, "sluiced: warning: %s\n", warning.c_str());
     }
+    warn_of_disk(*config);
     std::puts("configuration is valid");
     return 0;
   }

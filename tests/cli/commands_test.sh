@@ -50,6 +50,10 @@ expect 2 "Is a directory" "$sluiced" --config / --check-config
 expect 2 "there is no disk tier to have it" "$sluiced" --disk-capacity 1GiB --check-config
 expect 0 "configuration is valid" "$sluiced" --check-config --disk "$run" --config <(echo '[disk]
 capacity = "1GiB"')
+for folder in "$run" "$run/none"; do
+  expect 0 "warning: $folder: disk.capacity is 900 TiB, but the file system has" "$sluiced" \
+    --check-config --disk "$folder" --disk-capacity 900TiB
+done
 expect 3 "$socket" "$sluice" ping --deadline-ms 200
 expect 1 "Start sluiced" "$sluice" doctor
 
@@ -89,6 +93,9 @@ expect 0 "sluiced " "$sluice" ping
 expect 0 '"round_trip_us"' "$sluice" ping --json
 expect 0 "ram_capacity_bytes" "$sluice" stat
 expect 0 '"what_to_do"' "$sluice" doctor --json --disk "$run"
+expect 0 "$run: disk.capacity is 900 TiB, but the file system has" "$sluice" doctor --disk "$run" \
+  --disk-capacity 900TiB
+expect 2 "is not a quantity like" "$sluice" doctor --disk "$run" --disk-capacity much
 expect 2 "--out is required" "$sluice" get
 expect 2 '{"error":"invalid_argument","exit":2,"text":"--out is required"}' "$sluice" get --json
 expect 2 '"error":"invalid_argument"' "$sluice" --json no-such-command

@@ -7,6 +7,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
@@ -136,6 +137,31 @@ TEST_F(DoctorTest, AFolderThatIsNoneFails) {
     EXPECT_EQ(findings[0].status, Health::fail);
     expect_whole(findings[0]);
   }
+}
+
+TEST_F(DoctorTest, ACapacityThatTheFileSystemLacksRoomForIsAWarning) {
+  DoctorOptions options = options_of("", folder_);
+  auto capacity = [&](uint64_t bytes) {
+    options.disk_capacity_bytes = bytes;
+    Findings findings;
+    check_disk(options, findings);
+    auto found = std::find_if(findings.begin(), findings.end(), [](const Finding& finding) {
+      return finding.name == "disk_capacity";
+    });
+    return found == findings.end() ? Finding{} : *found;
+  };
+  EXPECT_EQ(capacity(0).name, "") << "nobody says what it is";
+  EXPECT_EQ(capacity(1 << 20).status, Health::ok);
+  expect_whole(capacity(1 << 20));
+  const Finding warning = capacity(900ull << 40);
+  EXPECT_EQ(warning.status, Health::warn);
+  expect_whole(warning);
+  EXPECT_NE(warning.found.find(folder_.string() + ": disk.capacity is 900 TiB, but"),
+            std::string::npos)
+      << warning.found;
+  // What the log holds is room for it.
+  std::ofstream(folder_ / "0000000000000001.seg") << std::string(8192, 'x');
+  EXPECT_NE(capacity(900ull << 40).found.find("8 KiB in the log"), std::string::npos);
 }
 
 // A disk that takes a part says how much, and no errno of an earlier call.

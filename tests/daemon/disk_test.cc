@@ -16,27 +16,36 @@ namespace {
 
 constexpr uint64_t kGiB = 1ull << 30;
 
+Result<uint64_t> choose(uint64_t wanted_bytes, uint64_t free_bytes, uint64_t log_bytes) {
+  return choose_disk_capacity(
+      "/log", wanted_bytes, {.free_bytes = free_bytes, .log_bytes = log_bytes, .segments = {}});
+}
+
 TEST(DiskCapacity, IsHalfOfTheRoomWhereNobodySaysHowMuch) {
-  EXPECT_EQ(*choose_disk_capacity(0, 40 * kGiB, 0), 20 * kGiB);
-  EXPECT_EQ(*choose_disk_capacity(0, 30 * kGiB, 10 * kGiB), 20 * kGiB);
-  EXPECT_EQ(*choose_disk_capacity(0, 10'000 * kGiB, 0), 64 * kGiB);
+  EXPECT_EQ(*choose(0, 40 * kGiB, 0), 20 * kGiB);
+  EXPECT_EQ(*choose(0, 30 * kGiB, 10 * kGiB), 20 * kGiB);
+  EXPECT_EQ(*choose(0, 10'000 * kGiB, 0), 64 * kGiB);
 }
 
 TEST(DiskCapacity, IsRefusedWhereTheFileSystemCannotHoldIt) {
-  EXPECT_EQ(*choose_disk_capacity(50 * kGiB, 50 * kGiB, 0), 50 * kGiB);
-  auto refused = choose_disk_capacity(51 * kGiB, 50 * kGiB, 0);
+  EXPECT_EQ(*choose(50 * kGiB, 50 * kGiB, 0), 50 * kGiB);
+  auto refused = choose(51 * kGiB, 50 * kGiB, 0);
   ASSERT_EQ(refused.error().code, Errc::bad_config);
-  EXPECT_NE(refused.error().text.find("disk.capacity of 51 GiB"), std::string::npos)
+  EXPECT_NE(refused.error().text.find("/log: disk.capacity is 51 GiB, but the file system has 50"),
+            std::string::npos)
       << refused.error().text;
-  EXPECT_EQ(choose_disk_capacity(0, 100 << 20, 0).error().code, Errc::bad_config);
+  refused = choose(0, 100 << 20, 0);
+  ASSERT_EQ(refused.error().code, Errc::bad_config);
+  EXPECT_NE(refused.error().text.find("/log: the file system has 50 MiB"), std::string::npos)
+      << refused.error().text;
 }
 
 // Others filled the file system while the daemon was down: what the log has is served.
 TEST(DiskCapacity, ShrinksWithTheRoomOfALogThatIsThere) {
-  EXPECT_EQ(*choose_disk_capacity(51 * kGiB, 30 * kGiB, 20 * kGiB), 50 * kGiB);
-  EXPECT_EQ(*choose_disk_capacity(51 * kGiB, 0, 20 * kGiB), 20 * kGiB);
-  EXPECT_EQ(*choose_disk_capacity(51 * kGiB, 0, 1 << 20), kDiskBytesMin);
-  EXPECT_EQ(*choose_disk_capacity(0, 0, 1 << 20), kDiskBytesMin);
+  EXPECT_EQ(*choose(51 * kGiB, 30 * kGiB, 20 * kGiB), 50 * kGiB);
+  EXPECT_EQ(*choose(51 * kGiB, 0, 20 * kGiB), 20 * kGiB);
+  EXPECT_EQ(*choose(51 * kGiB, 0, 1 << 20), kDiskBytesMin);
+  EXPECT_EQ(*choose(0, 0, 1 << 20), kDiskBytesMin);
 }
 
 TEST(DiskSegments, AreFewButNotTooFewWhateverTheCapacity) {
@@ -118,6 +127,55 @@ TEST_F(OpenDisk, LooksAtNoFileThatIsNoSegment) {
   EXPECT_NE(tier.error().text.find("and 0 B in the log"), std::string::npos) << tier.error().text;
 }
 
+// The start and the checks before it say the same.
+TEST_F(OpenDisk, WarnsOfALogWithLessRoomThanItsCapacity) {
+  const std::string folder = temp_.file("log");
+  ASSERT_TRUE(open().has_value());
+  parts_ = {};
+  EXPECT_EQ(check_disk_room(folder, kDiskBytesMin), "");
+  EXPECT_EQ(text_.str().find("disk.capacity"), std::string::npos) << text_.str();
+  std::ofstream(temp_.file("log/0000000000000001.seg")) << std::string(8192, 'x');
+  const std::string warning = check_disk_room(folder, 900ull << 40);
+  EXPECT_NE(warning.find(folder + ": disk.capacity is 900 TiB, but the file system has "),
+            std::string::npos)
+      << warning;
+  EXPECT_NE(warning.find(" and 8 KiB in the log; set it lower"), std::string::npos) << warning;
+  // A log that large has segments that need a smaller limit of files than this one.
+  ASSERT_TRUE(open(1 << 20, 900ull << 40).has_value());
+  EXPECT_NE(text_.str().find("event=disk disk=" + folder + " reason=\"" + folder +
+                             ": disk.capacity is 900 TiB, but"),
+            std::string::npos)
+      << text_.str();
+}
+
+TEST_F(OpenDisk, RoomIsMeasuredWithoutAnythingBeingMade) {
+  EXPECT_EQ(check_disk_room(temp_.file("log"), kDiskBytesMin), "");
+  EXPECT_FALSE(std::filesystem::exists(temp_.file("log")));
+  EXPECT_NE(check_disk_room(temp_.file("log"), 900ull << 40), "");
+  EXPECT_NE(check_disk_room(temp_.file("no/such/log"), kDiskBytesMin).find("No such file"),
+            std::string::npos);
+}
+
+TEST_F(OpenDisk, NamesSegmentsThatAreNoFilesAndGapsBetweenThem) {
+  std::filesystem::create_directory(temp_.file("log"));
+  std::ofstream(temp_.file("log/0000000000000001.seg")) << std::string(8192, 'x');
+  std::filesystem::create_directory(temp_.file("log/0000000000000003.seg"));
+  std::filesystem::create_symlink(temp_.file("away"), temp_.file("log/0000000000000004.seg"));
+  std::ofstream(temp_.file("log/0000000000000007.seg")) << std::string(8192, 'x');
+  ASSERT_TRUE(open().has_value()) << text_.str();
+  for (const char* number : {"0000000000000003", "0000000000000004"}) {
+    EXPECT_NE(
+        text_.str().find(std::string(number) + ".seg is no regular file; it is not looked at"),
+        std::string::npos)
+        << text_.str();
+  }
+  EXPECT_NE(
+      text_.str().find("log/*.seg: of the segments 0000000000000002 to 0000000000000006 there "
+                       "is no file"),
+      std::string::npos)
+      << text_.str();
+}
+
 TEST_F(OpenDisk, IsRefusedWhereItsSegmentsCannotAllBeOpen) {
   auto tier = open(256 + 64 + 16);
   ASSERT_TRUE(tier.has_error());
@@ -131,7 +189,8 @@ TEST_F(OpenDisk, TellsWhatRecoveryFoundInFieldsOfOneLine) {
   std::ofstream(temp_.file("log/0000000000000001.seg")) << std::string(8192, 'x');
   ASSERT_TRUE(open().has_value());
   const std::string text = text_.str();
-  EXPECT_NE(text.find("event=recovery reason=\""), std::string::npos) << text;
+  EXPECT_NE(text.find("event=recovery disk=" + temp_.file("log") + " reason=\""), std::string::npos)
+      << text;
   EXPECT_NE(text.find("event=recovered disk=" + temp_.file("log") + " direct_io="),
             std::string::npos)
       << text;

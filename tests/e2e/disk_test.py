@@ -102,11 +102,20 @@ class Engine(harness.StoredDocument):
         self.assert_warm(cache, 256)
 
     def test_one_folder_has_one_daemon(self):
-        second = [os.environ["SLUICED"], "--socket", self.daemon.socket + "2"]
-        second += ["--disk", os.path.join(self.daemon.folder, "disk")]
-        done = subprocess.run(second, capture_output=True, text=True, timeout=20)
-        self.assertEqual(done.returncode, 1)
-        self.assertIn("bad_config", done.stderr)
+        self.store(self.connect(), durable=True)
+        disk = os.path.join(self.daemon.folder, "disk")
+
+        def log() -> dict[str, tuple[int, int]]:
+            files = {entry.name: entry.stat() for entry in os.scandir(disk)}
+            return {name: (at.st_size, at.st_mtime_ns) for name, at in files.items()}
+
+        before = log()
+        for socket in (self.daemon.socket, self.daemon.socket + "2"):
+            second = [os.environ["SLUICED"], "--socket", socket, "--disk", disk]
+            done = subprocess.run(second, capture_output=True, text=True, timeout=20)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("a sluiced that runs already", done.stderr)
+            self.assertEqual(log(), before)
 
     def test_an_ack_that_no_tier_can_give_is_refused(self):
         daemon = harness.Daemon()

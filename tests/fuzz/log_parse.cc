@@ -36,8 +36,7 @@ void head(Bytes bytes, bool fit) {
   encode_head(kPlace, parsed->entry, parsed->sections, again);
   SLUICE_ASSERT(std::equal(again.begin(), again.end(), bytes.begin()));
   SLUICE_ASSERT(parsed->entry.extent_bytes() <= kExtentBytesMax);
-  SLUICE_ASSERT(parsed->entry.type == EntryType::cut ||
-                parsed->record().bytes() == parsed->entry.bytes);
+  SLUICE_ASSERT(!parsed->entry.has_body() || parsed->record().bytes() == parsed->entry.bytes);
 }
 
 void header(Bytes bytes, bool fit) {

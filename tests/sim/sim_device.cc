@@ -198,6 +198,7 @@ void SimDevice::apply(SimContent& content, uint64_t offset, ByteSpan bytes) {
   std::copy(bytes.begin(), bytes.end(), content.now.begin() + static_cast<ptrdiff_t>(offset));
   for (uint64_t at = 0; at < bytes.size(); at += kSectorBytes) {
     content.dirty.insert((offset + at) / kSectorBytes);
+    content.unsaved.erase((offset + at) / kSectorBytes);
   }
 }
 
@@ -226,7 +227,7 @@ Status SimDevice::write(SimContent& content, uint64_t offset, ByteSpan bytes) {
     return SLUICE_ERR(Errc::io_error, "the simulated device went away during a write");
   }
   uint64_t grows = std::max<uint64_t>(offset + bytes.size(), content.now.size());
-  if (total_bytes() - content.now.size() + grows > capacity_bytes) {
+  if (grows > content.now.size() && total_bytes() - content.now.size() + grows > capacity_bytes) {
     apply_blocks(content, offset, bytes.first(bytes.size() / 2 / kBlockBytes * kBlockBytes), true);
     return SLUICE_ERR(Errc::no_space, "the simulated device is full");
   }
@@ -265,7 +266,9 @@ Status SimDevice::truncate(SimContent& content, uint64_t bytes) {
   }
   content.length_is_dirty = content.length_is_dirty || bytes != content.now.size();
   content.now.resize(bytes);
-  content.dirty.erase(content.dirty.lower_bound(bytes / kSectorBytes), content.dirty.end());
+  for (std::set<uint64_t>* sectors : {&content.dirty, &content.unsaved}) {
+    sectors->erase(sectors->lower_bound(bytes / kSectorBytes), sectors->end());
+  }
   return {};
 }
 
@@ -277,9 +280,12 @@ Status SimDevice::sync(SimContent& content, SyncSite site) {
     return SLUICE_ERR(Errc::io_error, "the simulated device went away during a sync");
   }
   if (chance(faults.sync_error)) {
-    // Dirty pages are marked clean: some made it, the others never will.
+    // Dirty pages are marked clean: some made it, the others never will. What is read now shows
+    // that, or only what a power loss leaves.
     if (prng_.below(2) == 0) {
       lose_unsynced(content);
+    } else {
+      content.unsaved.insert(content.dirty.begin(), content.dirty.end());
     }
     content.dirty.clear();
     content.length_is_dirty = false;
@@ -361,9 +367,12 @@ void SimDevice::crash() {
     }
   }
   for (auto& [name, content] : left) {
+    content->dirty.merge(content->unsaved);
+    content->length_is_dirty |= content->durable.size() != content->now.size();
     lose_unsynced(*content);
     content->durable = content->now;
     content->dirty.clear();
+    content->unsaved.clear();
     content->length_is_dirty = false;
   }
   names_ = left;

@@ -48,9 +48,10 @@ struct SimFaults {
 
 // What a name stands for; shared with open handles.
 struct SimContent {
-  Bytes now;                 // what a read sees
-  Bytes durable;             // what power loss leaves
-  std::set<uint64_t> dirty;  // sectors of `now` that no sync has reached
+  Bytes now;                   // what a read sees
+  Bytes durable;               // what power loss leaves
+  std::set<uint64_t> dirty;    // sectors of `now` that no sync has reached
+  std::set<uint64_t> unsaved;  // that a failed sync left marked as clean: no later one writes them
   bool length_is_dirty = false;
 };
 

@@ -36,7 +36,7 @@ void DiskModel::open() {
   config.batch_bytes = 32 << 10;
   config.reads_max = 4;
   config.new_log_id = sample_log_id();
-  config.log_line = [this](std::string_view line) { trace(line); };
+  config.log_line = [this](LineLevel, std::string_view line) { trace(line); };
   auto tier = DiskTier::open(config, device_, runner_, clock_);
   if (tier.has_error()) {
     fail("open: " + tier.error().to_string());
@@ -213,6 +213,7 @@ void DiskModel::disturb() {
         device_.faults.write_error = prng_.below(4) == 0 ? 100 : 0;
         device_.faults.sync_error = prng_.below(4) == 0 ? 100 : 0;
         device_.faults.folder_sync_error = prng_.below(4) == 0 ? 100 : 0;
+        device_.faults.cut_error = prng_.below(4) == 0 ? 300 : 0;
       }
       break;
     case 5:

@@ -36,6 +36,7 @@ class Log {
     config.segment_bytes = segment_bytes_;
     config.next_number = recovered.next_number;
     config.segments = recovered.segments;
+    config.last = recovered.last_whole;
     writer = std::make_unique<LogWriter>(config, device, clock);
     return {};
   }
@@ -48,9 +49,12 @@ class Log {
     }
     for (const FailedSegment& failed : done.failed) {
       index->fail_segment(failed.number, failed.durable_sequence);
+      if (failed.is_removed) {
+        index->drop_segment(failed.number);
+      }
     }
-    for (uint64_t number : done.dropped) {
-      index->drop_segment(number);
+    for (const DroppedSegment& dropped : done.dropped) {
+      index->drop_segment(dropped.number);
     }
     for (const BatchRecord& record : batch.records()) {
       if (done.status.has_value() && record.entry.type == EntryType::page) {

@@ -212,7 +212,7 @@ TEST(LogFormat, HeadFieldsOutOfRangeAreRefused) {
   EXPECT_EQ(section_field(layout::kSectionReserved, uint32_t{1}), Errc::reserved_set);
 }
 
-TEST(LogFormat, TombstonesDescriptorsAndCutsHaveLimits) {
+TEST(LogFormat, TombstonesDescriptorsCutsAndLossesHaveLimits) {
   auto error_of = [](LogEntry entry) {
     entry.head_bytes = log_head_bytes(0);
     entry.offset = kBlockBytes;
@@ -232,6 +232,12 @@ TEST(LogFormat, TombstonesDescriptorsAndCutsHaveLimits) {
   EXPECT_EQ(error_of({.type = descriptor, .bytes = 65537, .header_bytes = 65537}), Errc::bad_value);
   EXPECT_EQ(error_of({.type = cut, .bytes = 100}), Errc::ok);
   EXPECT_EQ(error_of({.type = cut, .bytes = 0}), Errc::bad_value);
+  EXPECT_EQ(error_of({.type = loss, .bytes = sequence_of(1, 1)}), Errc::ok);
+  EXPECT_EQ(error_of({.type = loss, .bytes = sequence_of(1, 0)}), Errc::bad_value);
+  EXPECT_EQ(error_of({.type = loss, .bytes = sequence_of(5, 2)}), Errc::bad_value);
+  EXPECT_EQ(error_of({.type = loss, .bytes = sequence_of(1, 1), .header_bytes = 1}),
+            Errc::bad_value);
+  EXPECT_EQ(error_of({.type = static_cast<EntryType>(6), .bytes = 1}), Errc::bad_value);
 }
 
 TEST(LogFormat, SegmentHeadersThatAreWrongAreRefused) {

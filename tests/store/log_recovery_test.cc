@@ -52,8 +52,10 @@ TEST(LogRecovery, ScannedSegmentsAreSealedSoThatTheNextStartNeedsNoScan) {
 
 TEST(LogRecovery, NumbersAreNeverUsedAgain) {
   auto log = ten_pages();
+  ASSERT_TRUE(log->device.create(segment_name(7)).has_value());
   ASSERT_TRUE(log->open().has_value());
-  EXPECT_EQ(log->put(page_of(11)).opened.at(0).number, 4u);
+  ASSERT_FALSE(log->device.files().contains(segment_name(7)));
+  EXPECT_EQ(log->put(page_of(11)).opened.at(0).number, 8u);
 }
 
 TEST(LogRecovery, ATornTailIsDroppedWithALineThatSaysWhere) {
@@ -91,16 +93,41 @@ TEST(LogRecovery, DamageInTheMiddleIsPassedOver) {
       << log->lines();
 }
 
-TEST(LogRecovery, ADamagedFooterOrTrailerCostsAScanOnly) {
-  for (uint64_t from_end : {uint64_t{100}, uint64_t{8}, 2 * kBlockBytes - 10}) {
+TEST(LogRecovery, ADamagedFooterOrTrailerIsMadeAgainAndCostsNothing) {
+  // In the trailer's zeros, its checksum and its magic; in the footer's first entry and in its
+  // last.
+  for (uint64_t from_end : {uint64_t{100},
+                            uint64_t{8},
+                            kBlockBytes,
+                            2 * kBlockBytes - 10,
+                            2 * kBlockBytes - 4 * kLogEntryBytes + 1}) {
     auto log = ten_pages();
     spoil(log->file(1), log->file(1).now.size() - from_end);
     ASSERT_TRUE(log->open().has_value());
     EXPECT_EQ(log->report.scanned_segments, 2u);
+    EXPECT_EQ(log->report.dropped_tails, 0u) << log->lines();
+    EXPECT_EQ(log->report.damaged, 1u);
+    EXPECT_TRUE(
+        log->says("segment 0000000000000001 offset 53248: the footer is damaged, and made "
+                  "again from the records, of which this costs none: "))
+        << log->lines();
+    EXPECT_TRUE(log->says("stored") || log->says("expected")) << log->lines();
     EXPECT_EQ(pages_left(*log), 10u);
     ASSERT_TRUE(log->open().has_value());
     EXPECT_EQ(log->report.scanned_segments, 0u);
   }
+}
+
+TEST(LogRecovery, ADamagedRecordBeforeADamagedFooterIsNamedAsWhatItIs) {
+  auto log = ten_pages();
+  uint64_t end = log->file(1).now.size() - 2 * kBlockBytes;
+  spoil(log->file(1), end + 10);
+  spoil(log->file(1), end - kBlockBytes);  // in the last record
+  ASSERT_TRUE(log->open().has_value());
+  EXPECT_EQ(pages_left(*log), 9u);
+  EXPECT_EQ(log->report.dropped_tails, 0u) << log->lines();
+  EXPECT_TRUE(log->says("segment 0000000000000001 offset 40960: 12288 bytes are damaged"))
+      << log->lines();
 }
 
 TEST(LogRecovery, ADamagedHeaderCostsAScanOnly) {
@@ -108,7 +135,10 @@ TEST(LogRecovery, ADamagedHeaderCostsAScanOnly) {
   spoil(log->file(2), 10);
   ASSERT_TRUE(log->open().has_value());
   EXPECT_EQ(pages_left(*log), 10u);
-  EXPECT_TRUE(log->says("segment 0000000000000002 offset 0: the header is damaged"))
+  EXPECT_EQ(log->report.dropped_tails, 0u) << log->lines();
+  EXPECT_TRUE(
+      log->says("segment 0000000000000002 offset 0: the header is damaged, which costs no "
+                "record"))
       << log->lines();
 }
 
@@ -221,7 +251,7 @@ TEST(LogRecovery, ACutCountsForItsEncodingOnly) {
                  .encoding_id = page.record.encoding_id};
     cut.encoding_id[0] ^= other ? 1 : 0;
     LogBatch batch{AlignedBuffer()};
-    batch.add_cut(cut);
+    batch.add_bare(cut);
     ASSERT_TRUE(log.write(batch, {.sync = true}).status.has_value());
     ASSERT_TRUE(log.open().has_value());
     const IndexEntry* entry = log.index->find(0, key_of(1));

@@ -43,7 +43,9 @@ TEST(LogWriter, TheOldestSegmentGoesBeforeTheCapacityIsExceeded) {
   for (uint64_t i = 0; i < 40; ++i) {
     WriteReport report = log.put(page_of(i), {});
     ASSERT_TRUE(report.status.has_value());
-    dropped.insert(dropped.end(), report.dropped.begin(), report.dropped.end());
+    for (const DroppedSegment& segment : report.dropped) {
+      dropped.push_back(segment.number);
+    }
     EXPECT_LE(log.device.total_bytes(), 256u << 10);
     EXPECT_EQ(log.device.total_bytes(), report.log_bytes);
   }
@@ -141,7 +143,8 @@ TEST(LogWriter, AFullDeviceCostsTheOldestSegmentOnce) {
   log.device.capacity_bytes = log.device.total_bytes() + 4096;
   WriteReport report = log.put(page_of(15));
   EXPECT_TRUE(report.status.has_value()) << report.status.error().to_string();
-  EXPECT_EQ(report.dropped, std::vector<uint64_t>{1});
+  ASSERT_EQ(report.dropped.size(), 1u);
+  EXPECT_EQ(report.dropped[0].number, 1u);
   EXPECT_TRUE(log.has(page_of(14)));
   EXPECT_TRUE(log.has(page_of(15)));
 }

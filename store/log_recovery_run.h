@@ -1,0 +1,70 @@
+// One recovery on its way. Private to log_recovery.cc, which says what segments there are and
+// whose, and log_recovery_segment.cc, which takes each of them in.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "src/base/result.h"
+#include "store/block_device.h"
+#include "store/disk_index.h"
+#include "store/log_format.h"
+#include "store/log_recovery.h"
+#include "store/log_scan.h"
+
+namespace sluice::store {
+
+// A segment's file before it is read.
+struct Candidate {
+  uint64_t number = 0;
+  std::shared_ptr<BlockFile> file;
+  uint64_t bytes = 0;
+  std::optional<SegmentHeader> header;
+  std::optional<Error> header_error;
+};
+
+class Recovery {
+ public:
+  Recovery(BlockDevice& device, DiskIndex& index, RecoveryReport& report)
+      : device_(device), index_(index), report_(report) {}
+
+  Result<RecoveredLog> run();
+
+ private:
+  Status find_segments();
+  Status read_header(Candidate& candidate);
+  static std::optional<LogId> id_without_header(const Candidate& candidate);
+  Result<std::optional<LogId>> log_id() const;
+  Status check_log_ids() const;
+  void recover_segment(Candidate& candidate);
+  void take_footer(Candidate& candidate, const std::vector<LogEntry>& entries);
+  void scan(Candidate& candidate, const Result<Trailer>& trailer, const Error& no_footer);
+  ScanResult read_records(Candidate& candidate, uint64_t end, Status* rewritten);
+  void judge_tail(const Candidate& candidate,
+                  const Result<Trailer>& trailer,
+                  const Error& no_footer,
+                  ScanResult& found);
+  bool sync(Candidate& candidate, Status status);
+  void keep_last(const Candidate& candidate, uint64_t end, const std::vector<LogEntry>& entries);
+  void tell_gaps();
+  bool seal(Candidate& candidate, const ScanResult& found);
+  void drop_empty(const Candidate& candidate);
+  void apply(const LogEntry& entry);
+  void take_descriptor(const ScannedRecord& record);
+  void line(std::string text);
+  void describe(const Candidate& candidate, const ScanResult& found);
+
+  BlockDevice& device_;
+  DiskIndex& index_;
+  RecoveryReport& report_;
+  std::vector<Candidate> candidates_;  // ascending
+  LogId log_id_{};
+  RecoveredLog out_;
+  std::set<RecordId> described_;
+};
+
+}  // namespace sluice::store
