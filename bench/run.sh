@@ -2,14 +2,14 @@
 # Makes the figures in bench/results again: on an idle machine, about 15 minutes, half of it
 # downloads and captures that the next run reuses.
 #
-#   bench/run.sh [quickstart] [transport] [log] [codec]     all of them without arguments
+#   bench/run.sh [quickstart] [transport] [log] [codec] [slow_link]     all of them without arguments
 set -euo pipefail
 
 # shellcheck source=../deploy/setup.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../deploy/setup.sh"
 cd "$SLUICE_REPO"
 results=$SLUICE_REPO/bench/results
-parts=${*:-quickstart transport log codec}
+parts=${*:-quickstart transport log codec slow_link}
 steps_total=$(($(echo "$parts" | wc -w) + 1))
 export SLUICE_HOME PYTHONDONTWRITEBYTECODE=1
 mkdir -p "$results"
@@ -41,6 +41,9 @@ for part in $parts; do
         --kv="$kv/qwen.bf16" --kv="$kv/gemma_full.bf16" --kv="$kv/gemma_swa.bf16" \
         --benchmark_out="$results/codec.json" --benchmark_out_format=json
       sed -i '/"host_name"/d' "$results/codec.json" ;;
+    slow_link)
+      tests/e2e/run_e2e.sh "$PWD/build/release" ../../bench/ttft/slow_link.py \
+        --model "$(model_path)" --json "$results/slow_link.json" ;;
     *) fail "unknown part $part" ;;
   esac
 done

@@ -7,19 +7,27 @@
 
 A failure on Sluice's side never reaches the engine: restore() then answers 0 with an empty
 sequence, store() answers None and `last_error` says why; a daemon that does not answer in time is
-left alone for a while (sluice.h, "Deadlines"). store() encodes and sends in the caller's time. What
+left alone for a while (sluice.h, "Deadlines"). Where loading is measured to be slower than computing,
+restore() answers 0 too, but for a short prefix from time to time to see whether that still holds
+(load_choice.py). store() encodes and sends in the caller's time. What
 the caller does wrong (a sequence that is not empty) raises ValueError. Used by the thread that uses
 the context.
 """
 
 import struct
+import time
 from collections.abc import Sequence
 
 from sluice_kv import api
 from sluice_kv.failures import Failures
 from sluice_kv.llama_api import GGML_TYPES, Context, LlamaError, Model
+from sluice_kv.load_choice import LoadChoice
 
 PAGE_TOKENS = 64
+PROBE_TOKENS = 2 * PAGE_TOKENS  # the first load is one too: little of a prompt is loaded twice
+# Until a prefill was measured: slower than this, computing is taken to be quicker, as the library
+# does (src/client/client.h, kSlowestBytesPerS).
+SLOWEST_BYTES_PER_S = 16 << 20
 BLOB_MAGIC = 0xAF143CD8
 
 
@@ -52,6 +60,8 @@ class Connector:
         self._socket, self._deadline_ms, self._salt = socket, deadline_ms, salt
         self._client: api.Client | None = None
         self._spaces: api.LlamaSpaces | None = None
+        self.choice: LoadChoice | None = None
+        self._seen_prefill = (context.prefilled_tokens, context.prefilled_s)
 
     @property
     def last_error(self) -> str | None:
@@ -154,15 +164,53 @@ class Connector:
                 put_kl=self._put_kl,
                 salt=self._salt,
             )
+            token_bytes = self._spaces.blob_bytes(PAGE_TOKENS) / PAGE_TOKENS
+            self.choice = LoadChoice(
+                probe_tokens=PROBE_TOKENS, assumed_prefill_s=token_bytes / SLOWEST_BYTES_PER_S
+            )
         return self._spaces
 
     def _restore(self, spaces: api.LlamaSpaces, tokens) -> int:
+        self._measure_prefill()
         found = spaces.lookup(tokens, self.max_kl)
-        if found == 0:
+        try:
+            return self._load_what_is_worth_it(spaces, tokens[:found])
+        except BaseException:
+            self.context.clear()  # of a probe that came before
+            raise
+
+    def _load_what_is_worth_it(self, spaces: api.LlamaSpaces, tokens) -> int:
+        """Loads a prefix; after a probe that turns out to be worth it, the whole."""
+        before = held = 0
+        while held < (wanted := self._wanted(len(tokens))):
+            self.choice.begun(wanted)
+            before, held = held, self._load(spaces, tokens[:wanted]) or held
+            if held <= before:
+                break
+        return held
+
+    def _wanted(self, found: int) -> int:
+        return self.choice.tokens_to_load(found) // PAGE_TOKENS * PAGE_TOKENS
+
+    def _load(self, spaces: api.LlamaSpaces, tokens) -> int:
+        """Replaces the sequence by stored tokens; what that takes is measured."""
+        started = time.monotonic()
+        blob = bytearray(spaces.blob_bytes(len(tokens)))
+        written, self.last_transfer = spaces.load(tokens, blob, self.max_kl)
+        if written == 0:
             return 0
-        blob = bytearray(spaces.blob_bytes(found))
-        written, self.last_transfer = spaces.load(tokens[:found], blob, self.max_kl)
-        return self._set(spaces, blob, written)
+        self.context.clear()
+        loaded = self._set(spaces, blob, written)
+        self.choice.loaded(loaded, time.monotonic() - started)
+        return loaded
+
+    def _measure_prefill(self) -> None:
+        """Takes over what the context has computed since the last time."""
+        now = (self.context.prefilled_tokens, self.context.prefilled_s)
+        tokens, seconds = (after - before for after, before in zip(now, self._seen_prefill))
+        self._seen_prefill = now
+        if tokens:
+            self.choice.prefilled(tokens, seconds)
 
     def _restore_keys(self, spaces: api.LlamaSpaces, keys: list[bytes]) -> int:
         pages = len(keys) // self._model.groups

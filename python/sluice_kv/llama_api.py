@@ -13,10 +13,12 @@ import glob
 import importlib.metadata
 import importlib.util
 import os
+import time
 
 XLLAMACPP_VERSION = "2026.10.11549"
 GGML_TYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q5_0": 6, "q5_1": 7, "q8_0": 8, "bf16": 30}
 CONTEXT_STEP = 256  # tokens
+PREFILL_TOKENS_MIN = 64  # llama.cpp computes smaller batches, answers among them, in another way
 ROPE_TYPES = {-1: "none", 0: "interleaved", 2: "half-split"}
 
 
@@ -348,6 +350,8 @@ class Context:
                 f" got {got} and n_ctx {self.n_ctx}"
             )
         self._memory = self._lib.llama_get_memory(self._handle)
+        # Of all prompts' pieces so far; decode() waits until each is computed.
+        self.prefilled_tokens, self.prefilled_s = 0, 0.0
         self._sampler = self._lib.llama_sampler_init_greedy()
 
     def __len__(self) -> int:
@@ -366,9 +370,13 @@ class Context:
             piece = ids[start : start + self.n_batch]
             tokens = (C.c_int32 * len(piece))(*piece)
             batch = self._lib.llama_batch_get_one(tokens, len(piece))
+            started = time.monotonic()
             status = self._lib.llama_decode(self._handle, batch)
             if status != 0:
                 _fail(f"llama_decode of {len(piece)} tokens answered {status}")
+            if len(piece) >= PREFILL_TOKENS_MIN:
+                self.prefilled_tokens += len(piece)
+                self.prefilled_s += time.monotonic() - started
 
     def forced(self, ids) -> bytes:
         """Appends tokens in one batch; returns the logits behind each, float32 [token][vocabulary]."""

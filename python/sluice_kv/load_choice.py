@@ -5,8 +5,9 @@
     choice.loaded(moved, seconds)              # the load's end, also of one that failed
     choice.prefilled(tokens, seconds)          # each prefill that was measured
 
-Nothing is known at first, so the first prefix is loaded whole; `patience_s` bounds what that can
-cost. Where loading turns out slower than prefilling, nothing is loaded for a pause, then a prefix
+Nothing is known at first. A caller that can end a load early loads the first prefix whole;
+`patience_s` bounds what that can cost. One that cannot names `assumed_prefill_s`, the time of a token
+to go by until a prefill was measured; its first load is then a probe too. Where loading turns out slower than prefilling, nothing is loaded for a pause, then a prefix
 of at most `probe_tokens` is: if it is still slower the pause doubles. Times are in seconds. Used by
 one thread.
 """
@@ -22,8 +23,14 @@ _WEIGHT = 0.3  # of a new sample
 
 
 class LoadChoice:
-    def __init__(self, clock=time.monotonic, probe_tokens: int = PROBE_TOKENS):
+    def __init__(
+        self,
+        clock=time.monotonic,
+        probe_tokens: int = PROBE_TOKENS,
+        assumed_prefill_s: float | None = None,
+    ):
         self._clock, self._probe_tokens = clock, probe_tokens
+        self._assumed_prefill_s = assumed_prefill_s
         self.load_s: float | None = None  # a token, once measured; infinite after a failure
         self.prefill_s: float | None = None
         self._pause_s = FIRST_PAUSE_S
@@ -31,12 +38,14 @@ class LoadChoice:
 
     @property
     def load_loses(self) -> bool:
-        return None not in (self.load_s, self.prefill_s) and self.load_s > self.prefill_s
+        prefill_s = self.prefill_s or self._assumed_prefill_s
+        return None not in (self.load_s, prefill_s) and self.load_s > prefill_s
 
     def tokens_to_load(self, found: int) -> int:
         """Returns how many of the tokens that could be loaded are worth it."""
         if not self.load_loses:
-            return found
+            is_first = self.load_s is None and self._assumed_prefill_s is not None
+            return min(found, self._probe_tokens) if is_first else found
         if self._paused_until is not None and self._clock() < self._paused_until:
             return 0
         return min(found, self._probe_tokens)

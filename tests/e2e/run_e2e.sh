@@ -15,7 +15,7 @@ SLUICE_MODEL=$(model_path)
 export SLUICE_MODEL SLUICE_PYTHON SLUICE_SOURCE=$SLUICE_REPO
 export SLUICED=$build/src/daemon/sluiced SLUICE_COMMAND=$build/src/cli/sluice
 export SLUICE_LIBRARY=$build/src/client/libsluice.so
-export PYTHONPATH=$SLUICE_REPO/python:$here:$SLUICE_REPO/bench/quality PYTHONDONTWRITEBYTECODE=1
+export PYTHONPATH=$SLUICE_REPO/python:$here:$SLUICE_REPO/bench/quality:$SLUICE_REPO/bench/ttft PYTHONDONTWRITEBYTECODE=1
 python=("$SLUICE_PYTHON")
 if nm -D "$SLUICE_LIBRARY" | grep __asan_init >/dev/null; then  # -q would end nm by SIGPIPE
   # The library's sanitizer must be loaded before Python; Python's own leaks are not ours.

@@ -28,6 +28,18 @@ class Simulation(unittest.TestCase):
         self.assertEqual(self.choice.tokens_to_load(2048), 2048)
         self.assertIsNone(self.choice.patience_s(2048))
 
+    def test_where_a_load_cannot_be_ended_the_first_is_a_probe(self):
+        self.choice = LoadChoice(clock=lambda: self.now, assumed_prefill_s=PREFILL_S)
+        self.assertEqual(self.request(2048, PREFILL_S / 10), PROBE_TOKENS)
+        self.assertEqual(self.request(2048, PREFILL_S / 10), 2048)
+
+    def test_what_a_token_is_assumed_to_take_counts_until_a_prefill_was_measured(self):
+        self.choice = LoadChoice(clock=lambda: self.now, assumed_prefill_s=PREFILL_S)
+        self.choice.loaded(512, 512 * PREFILL_S * 2)
+        self.assertEqual(self.choice.tokens_to_load(2048), 0)
+        self.choice.prefilled(2048, 2048 * PREFILL_S * 4)
+        self.assertEqual(self.choice.tokens_to_load(2048), 2048)
+
     def test_a_fast_link_always_loads(self):
         self.choice.prefilled(2048, 2048 * PREFILL_S)
         for _ in range(20):

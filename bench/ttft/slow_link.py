@@ -1,0 +1,157 @@
+"""TTFT behind a link on which loading loses, and then on one where it wins.
+
+    python bench/ttft/slow_link.py --model GGUF [--tokens N] [--threads N] [--json FILE]
+
+Needs root, ip, tc, and what run_e2e.sh sets: a daemon in one network namespace, the engine in
+another, a veth pair with `tc tbf` between them. Bar: on the slow link (half of the rate at which
+loading would be as fast as prefilling) the time to the first token is within 5 % of cold, and
+where a probe was made, within that and the probe's own time. A request's own figures come from one
+process on one machine: run it on an idle one.
+"""
+
+import argparse
+import json
+import statistics
+import time
+
+import netns
+from daemon import TokenDaemon
+from sluice_kv.llama import PAGE_TOKENS, Connector
+from sluice_kv.llama_api import Context, Model
+
+DOCUMENT = "/usr/share/common-licenses/GPL-3"
+QUESTION = "\n\nQuestion: What does this license allow?\nAnswer:"
+SLOW = 0.5  # of the rate at which loading is as fast as prefilling
+FAST_BYTES_PER_S = 10 << 30
+MARGIN = 1.05
+KINDS = ("cold", "slow", "fast")
+
+
+class SlowLink:
+    """A stored document, an engine behind a link, and what its requests take."""
+
+    def __init__(self, model: str, tokens: int, threads: int):
+        self.link = netns.Link()
+        try:
+            self._open(model, tokens, threads)
+        except BaseException:
+            self.link.close()
+            raise
+
+    def _open(self, model: str, tokens: int, threads: int) -> None:
+        self.daemon = TokenDaemon(self.link.address[self.link.a], netns=self.link.a)
+        self.model = Model(model)
+        with open(DOCUMENT, encoding="utf-8") as file:
+            document = self.model.tokenize(file.read())[: tokens // PAGE_TOKENS * PAGE_TOKENS]
+        self.split = len(document)
+        self.prompt = document + self.model.tokenize(QUESTION, add_special=False)
+        self.context = Context(self.model, n_ctx=len(self.prompt) + 64, threads=threads)
+
+    def close(self) -> None:
+        self.context.close()
+        self.model.close()
+        self.daemon.stop()
+        self.link.close()
+
+    def connect(self) -> Connector:
+        """A connector behind the link, that knows nothing yet."""
+        cache = Connector(self.model, self.context, self.daemon.tcp, deadline_ms=60_000)
+        if not cache.wait_ready():
+            raise RuntimeError(cache.last_error)
+        return cache
+
+    def request(self, cache: Connector | None = None) -> dict:
+        """One prompt to its first token."""
+        self.context.clear()
+        started = time.perf_counter()
+        reused = cache.restore(self.prompt) if cache else 0
+        restore_s = time.perf_counter() - started
+        if reused < self.split:
+            self.context.decode(self.prompt[reused : self.split])
+        self.context.decode(self.prompt[self.split :])
+        first = self.context.argmax()
+        took = time.perf_counter() - started
+        return {"ttft_s": took, "restore_s": restore_s, "tokens_reused": reused, "first": first}
+
+    def store(self) -> int:
+        """Stores the document past the link, by the unix socket; returns its bytes."""
+        self.context.clear()
+        self.context.decode(self.prompt[: self.split])
+        with Connector(self.model, self.context, self.daemon.socket) as cache:
+            cache.wait_ready()
+            moved = cache.store(self.prompt[: self.split])
+            if moved is None:
+                raise RuntimeError(cache.last_error)
+            return moved.stored_bytes
+
+    def measure(self, cold_runs: int, slow_runs: int) -> dict:
+        """Cold, on a link where loading loses, and on one where it wins."""
+        stored_bytes = self.store()
+        cold = [self.request() for _ in range(cold_runs)]
+        cold_s = statistics.median(run["ttft_s"] for run in cold)
+        rate = SLOW * stored_bytes / cold_s
+        with self.link.inside(self.link.b), self.connect() as cache:
+            self.link.set_rate(self.link.a, rate)
+            slow = [self.request(cache) for _ in range(slow_runs)]
+            self.link.set_rate(self.link.a, FAST_BYTES_PER_S)
+            fast = [self.request(cache)]
+            while fast[-1]["tokens_reused"] < self.split and len(fast) < slow_runs:
+                fast.append(self.request(cache))  # the pause after the last probe
+        return {
+            "tokens": self.split,
+            "stored_bytes": stored_bytes,
+            "link_bytes_per_s": rate,
+            "cold_s": cold_s,
+            "cold": cold,
+            "slow": slow,
+            "fast": fast,
+        }
+
+
+def judge(result: dict) -> dict:
+    """What the bar is about: each request beside cold, its probe taken off."""
+    over = [(r["ttft_s"] - r["restore_s"] * (r["tokens_reused"] > 0)) for r in result["slow"]]
+    probes = [r["restore_s"] for r in result["slow"] if r["tokens_reused"] > 0]
+    quiet = [r["ttft_s"] for r in result["slow"] if r["tokens_reused"] == 0]
+    return {
+        "slow_to_cold": statistics.median(quiet) / result["cold_s"],
+        "slow_to_cold_without_probe_max": max(over) / result["cold_s"],
+        "probes": len(probes),
+        "probe_s_max": max(probes),
+        "fast_to_cold": result["fast"][-1]["ttft_s"] / result["cold_s"],
+        "same_first_token": len({r["first"] for kind in KINDS for r in result[kind]}) == 1,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", required=True, help="GGUF file")
+    parser.add_argument("--tokens", type=int, default=2017)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--cold-runs", type=int, default=5)
+    parser.add_argument("--slow-runs", type=int, default=12)
+    parser.add_argument("--json", help="file for the result")
+    args = parser.parse_args()
+    bench = SlowLink(args.model, args.tokens, args.threads)
+    try:
+        result = bench.measure(args.cold_runs, args.slow_runs)
+    finally:
+        bench.close()
+    result.update(judge(result))
+    if args.json:
+        with open(args.json, "w") as file:
+            json.dump(result, file, indent=1)
+            file.write("\n")
+    print(
+        f"cold {result['cold_s']:.2f} s; behind {result['link_bytes_per_s'] / 1e6:.2f} MB/s"
+        f" {result['slow_to_cold']:.3f} of it, with {result['probes']} probes of at most"
+        f" {result['probe_s_max']:.2f} s (at most {result['slow_to_cold_without_probe_max']:.3f}"
+        f" without them); on a fast link {result['fast_to_cold']:.3f}"
+    )
+    worst = max(result["slow_to_cold"], result["slow_to_cold_without_probe_max"])
+    reached = worst <= MARGIN and result["same_first_token"]
+    raise SystemExit(0 if reached else 1)
+
+
+if __name__ == "__main__":
+    main()
