@@ -20,6 +20,7 @@ BITS_MAX = {
 WARM_TO_COLD_MAX = 1 / 8
 GET_TO_RAW_MIN = 0.5
 LOG_TO_FIO_MIN = 0.85
+SLOW_LINK_TO_COLD_MAX = 1.05
 LOG_SCAN_GB_S_MIN = 1.0
 LOG_START_S_MAX = 5.0  # from footers, for 100 GB
 
@@ -41,6 +42,10 @@ def bars():
         yield what, ratio, WARM_TO_COLD_MAX, ratio <= WARM_TO_COLD_MAX
     ratio = load("transport.json")["get_to_raw"]
     yield "GET to raw socket", ratio, GET_TO_RAW_MIN, ratio >= GET_TO_RAW_MIN
+    slow = load("slow_link.json")
+    for what in ("slow_to_cold", "slow_to_cold_without_probe_max"):
+        reached = slow[what] <= SLOW_LINK_TO_COLD_MAX
+        yield f"TTFT, {what}", slow[what], SLOW_LINK_TO_COLD_MAX, reached
     figures = load("log.json").items()
     log = {name: value["median"] for name, value in figures if isinstance(value, dict)}
     for what in ("write_to_fio", "read_to_fio"):
