@@ -8,7 +8,7 @@ import unittest
 
 import harness
 import numpy as np
-from sluice_kv import api, llama_quality, quality
+from sluice_kv import api, llama_quality, profile_file, quality
 from sluice_kv.llama import Connector
 
 PROFILES = os.path.join(os.environ["SLUICE_SOURCE"], "deploy", "profiles")
@@ -34,6 +34,26 @@ class Measure(unittest.TestCase):
 
     def test_a_lossy_quality_is_rounded_up_and_never_exact(self):
         self.assertEqual([quality.micro_nats(kl) for kl in (0, 1e-9, 2.1e-6)], [1, 1, 3])
+
+
+class ProfileFile(unittest.TestCase):
+    def test_steps_and_means_are_written_as_closely_as_the_format_can(self):
+        rng = np.random.default_rng(7)
+        mean = rng.normal(0, 20, 64)
+        step = np.exp(rng.normal(-3, 1.5, 64))
+        head = profile_file._block(profile_file.Block(mean, step, np.zeros(64)))
+        unit = 2.0 ** -struct.unpack_from("b", head)[0]
+        channels = [struct.unpack_from("<iHBB", head, 8 + 8 * i) for i in range(64)]
+        for i, (fixed, mantissa, shift, _) in enumerate(channels):
+            self.assertLessEqual(abs(fixed), 1 << 22)
+            self.assertLessEqual(abs(fixed * unit - mean[i]), unit / 2)
+            self.assertTrue(1 << 14 <= mantissa < 1 << 15)
+            written = 8 * mantissa * 2.0**-shift * unit
+            self.assertLess(abs(written / step[i] - 1), 2.0**-14)
+        # The exponent is the largest that both bounds allow.
+        self.assertTrue(
+            np.abs(mean).max() / unit * 2 > 1 << 22 or step.max() / unit * 2 >= 1 << 10
+        )
 
 
 class LossyPages(harness.StoredDocument):

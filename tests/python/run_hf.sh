@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The transformers connector with a real model. usage: run_hf.sh BUILD_DIR [unittest options]
+# A test of what needs torch, with a real model. usage: run_hf.sh BUILD_DIR FILE.py [unittest options]
 #
 # torch, transformers and the model come from tests/e2e/run_vllm.sh, which installs them;
 # or from $SLUICE_TORCH_PYTHON and the folder $SLUICE_HF_MODEL.
@@ -8,7 +8,8 @@ here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=../../deploy/setup.sh
 . "$here/../../deploy/setup.sh"
 build=$1
-shift
+file=$2
+shift 2
 python=${SLUICE_TORCH_PYTHON:-$SLUICE_HOME/vllm/bin/python}
 export SLUICE_HF_MODEL=${SLUICE_HF_MODEL:-$SLUICE_HOME/smollm2}
 if [ ! -x "$python" ] || [ ! -f "$SLUICE_HF_MODEL/config.json" ]; then
@@ -18,4 +19,4 @@ fi
 export SLUICE_SOURCE=$SLUICE_REPO SLUICED=$build/src/daemon/sluiced
 export SLUICE_LIBRARY=$build/src/client/libsluice.so PYTHONPATH=$SLUICE_REPO/python:$SLUICE_REPO/tests/e2e
 export PYTHONDONTWRITEBYTECODE=1 HF_HUB_OFFLINE=1
-exec "$python" "$here/hf_test.py" "$@"
+exec "$python" "$here/$file" "$@"

@@ -1,0 +1,63 @@
+"""Calibration of a real model, small: what is written fits the model and costs what it says."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+
+from daemon import Daemon
+from sluice_kv import api, space_identity
+
+LICENSES = "/usr/share/common-licenses"
+MODEL = os.environ["SLUICE_HF_MODEL"]
+
+
+class Calibrate(unittest.TestCase):
+    def setUp(self):
+        self.daemon = Daemon()
+        self.addCleanup(self.daemon.stop)
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.name = os.path.join(folder.name, "small")
+
+    def run_it(self, *texts: str) -> subprocess.CompletedProcess:
+        command = [sys.executable, "-m", "sluice_kv.calibrate", "--model", MODEL]
+        command += ["--out", self.name, "--socket", self.daemon.socket, "--windows", "2"]
+        command += ["--test-windows", "2", "--target-kl", "0.01", *texts]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    def test_a_profile_fits_its_model_and_says_what_was_measured(self):
+        texts = [f"--text={LICENSES}/GPL-2", f"--text={LICENSES}/MPL-2.0"]
+        done = self.run_it(*texts, f"--test={LICENSES}/GPL-3")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        measured = json.loads(done.stdout)
+        self.assertEqual(measured["tokens"], 256)
+        self.assertLess(measured["bits_per_element"], 5)
+        self.assertGreater(measured["top1"], 0.8)
+        with open(self.name + ".profile", "rb") as file:
+            profile = file.read()
+        model = api.Model(MODEL)
+        group = model.manifest()["groups"][0]
+        fields = space_identity.group_fields(
+            group, dtype="bf16", first_head=0, heads=group["planes"][0]["heads"]
+        )
+        fields |= {"model_digest": model.digest(60_000), "compute_dtype": "bf16", "page_tokens": 64}
+        with api.Client(self.daemon.socket) as client:
+            client.add_profile(profile)
+            descriptor = space_identity.encode_descriptor(fields)
+            with api.Space(client, descriptor, put_kl=api.KL_UNKNOWN) as space:
+                kl = space.encoded_kl
+        self.assertGreaterEqual(kl / 1e6, measured["kl_mean"])
+        self.assertLess(kl / 1e6, measured["kl_mean"] + 2e-6)
+
+    def test_the_text_that_was_calibrated_on_is_no_test(self):
+        text = f"{LICENSES}/GPL-2"
+        done = self.run_it(f"--text={text}", f"--test={text}")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("measured on other text", done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
