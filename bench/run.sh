@@ -3,6 +3,7 @@
 # downloads and captures that the next run reuses.
 #
 #   bench/run.sh [quickstart] [transport] [log] [codec] [slow_link]     all of them without arguments
+#   bench/run.sh profile     measures deploy/profiles anew, with the torch of tests/e2e/run_vllm.sh
 set -euo pipefail
 
 # shellcheck source=../deploy/setup.sh
@@ -44,6 +45,21 @@ for part in $parts; do
     slow_link)
       tests/e2e/run_e2e.sh "$PWD/build/release" ../../bench/ttft/slow_link.py \
         --model "$(model_path)" --json "$results/slow_link.json" ;;
+    profile)
+      python=$SLUICE_HOME/vllm/bin/python
+      [ -x "$python" ] || fail "no $python: tests/e2e/run_vllm.sh installs it"
+      "$SLUICE_PYTHON" bench/quality/materials.py "$SLUICE_HOME/models"
+      run=$(mktemp -d)
+      build/release/src/daemon/sluiced --socket "$run/s.sock" &
+      texts=$SLUICE_HOME/models
+      SLUICE_LIBRARY=$PWD/build/release/src/client/libsluice.so PYTHONPATH=$PWD/python \
+        HF_HUB_OFFLINE=1 "$python" -m sluice_kv.calibrate --model "$(model_path)" \
+        --out "deploy/profiles/${SLUICE_PROFILE%.profile}" --socket "$run/s.sock" \
+        --text "$texts/handbook.txt" --text "$texts/stdlib.txt" --text "$texts/jargon.txt" \
+        --test "$texts/anarchism.txt" --test /usr/share/common-licenses/GPL-3 \
+        --target-kl 0.001 >"$results/profile.json"
+      kill %%
+      rm -rf "$run" ;;
     *) fail "unknown part $part" ;;
   esac
 done

