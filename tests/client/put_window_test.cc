@@ -20,7 +20,7 @@ class Disk final : public transport::SessionHandler {
  public:
   explicit Disk(daemon::Service& service) : service_(service) {}
 
-  void on_open(transport::Session& session, const transport::PeerCredentials& peer) override {
+  void on_open(transport::Session& session, const transport::Peer& peer) override {
     service_.on_open(session, peer);
   }
 

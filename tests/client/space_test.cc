@@ -196,7 +196,7 @@ class Liar final : public transport::SessionHandler {
  public:
   explicit Liar(daemon::Service& honest) : honest_(honest) {}
 
-  void on_open(transport::Session& session, const transport::PeerCredentials& peer) override {
+  void on_open(transport::Session& session, const transport::Peer& peer) override {
     honest_.on_open(session, peer);
   }
 

@@ -103,8 +103,8 @@ TEST(Counters, StatsAreThoseOfTheDocument) {
   DaemonStats stats;
   stats.cache.disk.emplace();
   std::set<std::string> there;
-  for (const auto& [name, value] : stat_list(stats)) {
-    there.insert(name);
+  for (const auto& stat : stat_list(stats)) {
+    there.insert(stat.first);
   }
   EXPECT_EQ(there, documented);
 }

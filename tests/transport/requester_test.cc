@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <deque>
 #include <map>
 #include <vector>
@@ -80,7 +81,7 @@ TEST(Requester, SeveralPutsAreUnderWayAndEachAnswerNamesItsOwn) {
   const Bytes page = random_bytes(3000, 1);
   const ByteSpan whole = page;
   std::vector<uint64_t> numbers;
-  for (uint8_t i : {1, 2, 1}) {
+  for (uint8_t i : std::array<uint8_t, 3>{1, 2, 1}) {
     const PutRequest put{.handle = 7, .key = key_of(i), .page_bytes = page.size()};
     numbers.push_back(*l.requester->send_put(put, {&whole, 1}, kOptions));
   }
