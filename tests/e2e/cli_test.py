@@ -268,16 +268,17 @@ class CommandLine(unittest.TestCase):
         """What a command writes to a terminal that is its standard error."""
         terminal, end = pty.openpty()
         command = [os.environ["SLUICE_COMMAND"], *arguments]
-        done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=end)
-        self.assertEqual(done.returncode, GOOD)
-        os.set_blocking(terminal, False)
-        try:
-            return os.read(terminal, 1 << 16)
-        except BlockingIOError:
-            return b""
-        finally:
-            os.close(terminal)
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=end) as process:
             os.close(end)
+            seen = b""
+            try:  # read as it writes: a terminal that is full would hold it up
+                while part := os.read(terminal, 1 << 16):
+                    seen += part
+            except OSError:  # nobody has the other end any more
+                pass
+            os.close(terminal)
+        self.assertEqual(process.returncode, GOOD)
+        return seen
 
 
 class PutDurable(unittest.TestCase):
