@@ -2,15 +2,17 @@
 # Makes the figures in bench/results again: on an idle machine, about 15 minutes, half of it
 # downloads and captures that the next run reuses.
 #
-#   bench/run.sh [quickstart] [transport] [log] [codec] [slow_link]     all of them without arguments
+#   bench/run.sh [quickstart] [transport] [load] [log] [codec] [slow_link]     all without arguments
 #   bench/run.sh profile     measures deploy/profiles anew, with the torch of tests/e2e/run_vllm.sh
+#
+# bench/README.md says how to read what comes out.
 set -euo pipefail
 
 # shellcheck source=../deploy/setup.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../deploy/setup.sh"
 cd "$SLUICE_REPO"
 results=$SLUICE_REPO/bench/results
-parts=${*:-quickstart transport log codec slow_link}
+parts=${*:-quickstart transport load log codec slow_link}
 steps_total=$(($(echo "$parts" | wc -w) + 1))
 export SLUICE_HOME PYTHONDONTWRITEBYTECODE=1
 mkdir -p "$results"
@@ -19,7 +21,7 @@ step "set-up and release build"
 install_debian "${SLUICE_BUILD_PACKAGES[@]}" "${SLUICE_PYTHON_PACKAGES[@]}" \
   "${SLUICE_TEST_PACKAGES[@]}"
 install_wheels "${SLUICE_WHEELS[@]}"
-cmake --preset release >/dev/null
+configure release build/release
 cmake --build --preset release >&2
 
 for part in $parts; do
@@ -27,6 +29,9 @@ for part in $parts; do
   case "$part" in
     quickstart) deploy/quickstart.sh --json "$results/quickstart.json" ;;
     transport) build/release/bench/micro/transport_bench --json "$results/transport.json" ;;
+    load)  # on the disk that holds $SLUICE_HOME
+      build/release/bench/load/load_bench --sluiced build/release/src/daemon/sluiced \
+        --folder "$SLUICE_HOME/load" --json "$results/load.json" ;;
     log)  # beside fio, on the disk that holds $SLUICE_HOME, which needs 40 GiB for it
       install_debian fio
       mkdir -p "$SLUICE_HOME/log"
@@ -66,4 +71,5 @@ done
 grep -m1 'model name' /proc/cpuinfo | sed 's/.*: //' >"$results/machine.txt"
 printf '%s cores, %s, %s\n' "$(nproc)" "$(g++ -dumpfullversion)" "$(git rev-parse --short HEAD)" \
   >>"$results/machine.txt"
+python3 bench/plot.py
 python3 bench/check_bars.py

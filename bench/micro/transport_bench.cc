@@ -9,14 +9,12 @@
 // that sends the same bytes from the same memory in messages of 1 MiB, GET of every page with the
 // daemon's checks and the client's, and PUT of every page. Medians over the rounds.
 #include <spdlog/sinks/null_sink.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <csignal>
 #include <cstdio>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -26,13 +24,12 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
+#include "bench/support/stored_pages.h"
 #include "codec/codec.h"
 #include "src/base/clock.h"
 #include "src/cache/page_cache.h"
 #include "src/daemon/service.h"
 #include "src/model/chain.h"
-#include "src/model/descriptor.h"
-#include "tests/codec/sample_kv.h"
 #include "transport/requester.h"
 #include "transport/socket_stream.h"
 #include "transport/stream_server.h"
@@ -40,8 +37,8 @@
 namespace sluice {
 namespace {
 
-constexpr size_t kMessageBytes = 1u << 20;
-constexpr int kSocketBytes = 4 << 20;  // as transport/ sets it
+using namespace bench;
+
 constexpr uint64_t kCallNs = 60'000'000'000;
 
 struct Options {
@@ -50,90 +47,6 @@ struct Options {
   std::string address;
   std::string json;
 };
-
-struct StoredPage {
-  Hash32 key{};
-  Bytes bytes;
-  codec::PageHeader header;
-};
-
-Descriptor descriptor() {
-  Descriptor out;
-  for (uint32_t layer = 0; layer < 30; ++layer) {
-    out.layers.push_back(layer);
-  }
-  out.heads = 3;
-  out.planes = {{.role = PlaneRole::k, .dtype = DType::f16, .heads = 3, .dim = 64},
-                {.role = PlaneRole::v, .dtype = DType::f16, .heads = 3, .dim = 64}};
-  return out;
-}
-
-std::vector<StoredPage> make_pages(const Hash32& space, uint32_t count) {
-  codec::PageSpec spec;
-  spec.geometry = geometry(descriptor());
-  const std::vector<uint32_t> tokens(size_t{count} * spec.geometry.n_tokens, 1);
-  const std::vector<Hash32> keys = page_keys(space, tokens, spec.geometry.n_tokens);
-  codec::Workspace workspace;
-  Bytes out(*codec::encode_bound(spec.geometry));
-  std::vector<StoredPage> pages;
-  for (uint32_t i = 0; i < count; ++i) {
-    const Bytes tensors = codec::sample_tensors(spec.geometry, codec::Sample::gaussian, i % 4);
-    spec.page_key = keys[i];
-    spec.first_position = uint64_t{i} * spec.geometry.n_tokens;
-    const size_t bytes = *codec::encode_page(spec, tensors, out, workspace);
-    Bytes page(out.begin(), out.begin() + static_cast<ptrdiff_t>(bytes));
-    codec::PageHeader header = *codec::parse_page_header(page);
-    pages.push_back({keys[i], std::move(page), std::move(header)});
-  }
-  return pages;
-}
-
-double gib_per_second(uint64_t bytes, uint64_t ns) {
-  return static_cast<double>(bytes) / static_cast<double>(ns) * 1e9 / double{1u << 30};
-}
-
-template <class Body>
-uint64_t time_ns(Body&& body) {
-  SteadyClock clock;
-  const uint64_t start = clock.now_ns();
-  body();
-  return clock.now_ns() - start;
-}
-
-// Copies every page into one buffer, as a receiver would.
-void copy_all(const std::vector<StoredPage>& pages, Bytes& buffer) {
-  for (const StoredPage& page : pages) {
-    std::memcpy(buffer.data(), page.bytes.data(), page.bytes.size());
-    asm volatile("" : : "r"(buffer.data()) : "memory");
-  }
-}
-
-// A child sends every page over a socket pair, message by message; this process receives.
-void raw_loop(const std::vector<StoredPage>& pages, Bytes& buffer) {
-  int ends[2];
-  SLUICE_ASSERT(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0);
-  for (int end : ends) {
-    setsockopt(end, SOL_SOCKET, SO_SNDBUF, &kSocketBytes, sizeof kSocketBytes);
-    setsockopt(end, SOL_SOCKET, SO_RCVBUF, &kSocketBytes, sizeof kSocketBytes);
-  }
-  const pid_t child = fork();
-  if (child == 0) {
-    for (const StoredPage& page : pages) {
-      for (size_t at = 0; at < page.bytes.size();) {
-        const size_t step = std::min(kMessageBytes, page.bytes.size() - at);
-        const ssize_t sent = send(ends[1], page.bytes.data() + at, step, 0);
-        SLUICE_ASSERT(sent > 0);
-        at += static_cast<size_t>(sent);
-      }
-    }
-    _exit(0);
-  }
-  close(ends[1]);
-  while (recv(ends[0], buffer.data(), kMessageBytes, 0) > 0) {
-  }
-  close(ends[0]);
-  waitpid(child, nullptr, 0);
-}
 
 // Receives each page into one buffer and checks all of it.
 class CheckingSink final : public transport::PageSink {
@@ -188,8 +101,8 @@ class Connection {
     hello.self_test = chain_self_test();
     hello.software = "transport_bench";
     SLUICE_ASSERT(requester_->hello(hello, deadline()).has_value());
-    handle_ =
-        requester_->open({.descriptor = *encode_descriptor(descriptor())}, deadline())->handle;
+    handle_ = requester_->open({.descriptor = *encode_descriptor(sample_descriptor())}, deadline())
+                  ->handle;
   }
 
   void put(const std::vector<StoredPage>& pages) {
@@ -234,18 +147,10 @@ class Connection {
   uint32_t handle_ = 0;
 };
 
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
-
 int run(const Options& options) {
-  const Hash32 space = space_id(*encode_descriptor(descriptor()));
+  const Hash32 space = space_id(*encode_descriptor(sample_descriptor()));
   const std::vector<StoredPage> pages = make_pages(space, options.pages);
-  uint64_t bytes = 0;
-  for (const StoredPage& page : pages) {
-    bytes += page.bytes.size();
-  }
+  const uint64_t bytes = total_bytes(pages);
   std::string folder = (std::filesystem::temp_directory_path() / "sluice-bench-XXXXXX").string();
   SLUICE_ASSERT(mkdtemp(folder.data()) != nullptr);
   const std::string path = options.address.empty() ? folder + "/s.sock" : options.address;
@@ -254,7 +159,7 @@ int run(const Options& options) {
     serve(path, (bytes / 64 + 1) * 64 * 2);
   }
   Connection connection(path);
-  Bytes buffer(2 * kMessageBytes + *codec::encode_bound(pages[0].header.geometry));
+  Bytes buffer = page_buffer(pages);
   std::vector<double> copy;
   std::vector<double> raw;
   std::vector<double> get;
