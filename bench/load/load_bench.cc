@@ -54,7 +54,7 @@ class LoadClient {
   LoadClient(const std::string& socket, const std::vector<StoredPage>& pages)
       : pages_(pages),
         client_(*client::Client::open({.address = socket, .deadline_ms = 60'000})),
-        space_(*client::Space::open(*client_, *encode_descriptor(sample_descriptor()), 0)) {}
+        space_(*client::Space::open(*client_, *encode_descriptor(sample_descriptor()))) {}
 
   Times put(transport::Ack ack) {
     std::vector<uint64_t> sent_ns(pages_.size());

@@ -157,7 +157,7 @@ class Calls {
   Calls& operator=(const Calls&) = delete;
 
   void run_one() {
-    switch (program_.byte() % 14) {
+    switch (program_.byte() % 15) {
       case 0:
         return open_client();
       case 1:
@@ -184,6 +184,8 @@ class Calls {
         return load(false);
       case 12:
         return load(true);
+      case 13:
+        return add_profile();
       default:
         return model();
     }
@@ -223,6 +225,12 @@ class Calls {
     SLUICE_ASSERT(sluice_miss_reason(maybe(client_)) != nullptr);
   }
 
+  void add_profile() {
+    const ByteSpan file = program_.take(program_.byte());
+    works(
+        [&] { return sluice_client_add_profile(maybe(client_), maybe(file.data()), file.size()); });
+  }
+
   void open_space() {
     Descriptor descriptor;
     descriptor.layers = {0, 1};
@@ -235,9 +243,10 @@ class Calls {
     sluice_space_free(space_);
     space_ = untouched<sluice_space*>();
     const uint32_t worst_kl = program_.number();
+    const uint32_t put_kl = program_.number();
     const bool opened = works([&] {
       return sluice_space_open(
-          maybe(client_), maybe(bytes.data()), bytes.size(), worst_kl, &space_);
+          maybe(client_), maybe(bytes.data()), bytes.size(), worst_kl, put_kl, &space_);
     });
     SLUICE_ASSERT(opened == (space_ != nullptr));
     page_bytes_ = sluice_space_page_bytes(space_);
@@ -357,6 +366,7 @@ class Calls {
                 .n_ctx = program_.number(),
                 .page_tokens = program_.byte() % 4 * 32u,
                 .worst_kl = program_.number(),
+                .put_kl = program_.number(),
                 .salt = maybe(salt.data()),
                 .salt_bytes = salt.size(),
                 .lora_digest = program_.byte() % 2 == 0 ? nullptr : lora.data()};
