@@ -207,14 +207,15 @@ bool Recovery::sync(Candidate& candidate, Status status) {
 void Recovery::keep_last(const Candidate& candidate,
                          uint64_t end,
                          const std::vector<LogEntry>& entries) {
-  const LogEntry& last = entries.back();
   CurrentSegment segment;
   segment.number = candidate.number;
   segment.file = candidate.file;
   segment.end = end;
   segment.synced_end = end;
-  // A tombstone's copy has no entry of its own.
-  segment.ordinal = (last.sequence & kOrdinalMax) + (last.type == EntryType::tombstone ? 1 : 0);
+  // Above that of every record before, also of tombstones that have no entry because they say what
+  // the one before says: a record has at least a block, so its ordinal is at most its block's
+  // number.
+  segment.ordinal = end / kBlockBytes - 1;
   segment.synced_ordinal = segment.ordinal;
   segment.entries = entries;
   for (const LogEntry& entry : entries) {

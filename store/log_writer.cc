@@ -269,12 +269,11 @@ void LogWriter::give_up(WriteReport& report, const Error& reason) {
   // report says so.
   if (current.ordinal != 0) {
     report.lines.push_back(
-        fmt::format("{} given up at offset {}: {}; {} of {} records in it are durable{}",
+        fmt::format("{} given up at offset {}: {}; what stands before offset {} is durable{}",
                     device_.path_of(segment_name(current.number)),
                     current.end,
                     reason.to_string(),
-                    current.synced_ordinal,
-                    current.ordinal,
+                    end,
                     is_cut ? "" : ", the rest could not be cut off"));
   }
   current_.reset();
