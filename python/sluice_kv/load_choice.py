@@ -7,9 +7,9 @@
 
 Nothing is known at first. A caller that can end a load early loads the first prefix whole;
 `patience_s` bounds what that can cost. One that cannot names `assumed_prefill_s`, the time of a token
-to go by until a prefill was measured; its first load is then a probe too. Where loading turns out slower than prefilling, nothing is loaded for a pause, then a prefix
-of at most `probe_tokens` is: if it is still slower the pause doubles. Times are in seconds. Used by
-one thread.
+to go by until a prefill was measured; its first load is then a probe too. Where loading turns out
+slower than prefilling, nothing is loaded for a pause, then a prefix of at most `probe_tokens` is: if
+it is still slower the pause doubles. Times are in seconds. Used by one thread.
 """
 
 import time

@@ -48,8 +48,9 @@ bool PutWindow::is_empty() const {
 }
 
 bool PutWindow::has_room(uint64_t bytes) const {
-  return is_empty() ||
-         (again_.empty() && under_way_.size() < kPagesMax && bytes_ + bytes <= kBytesMax);
+  // RAM answers at once; what was sent behind a page that it refuses would only fill it.
+  const bool may_wait = ack_ == transport::Ack::disk && again_.empty();
+  return is_empty() || (may_wait && under_way_.size() < kPagesMax && bytes_ + bytes <= kBytesMax);
 }
 
 Status PutWindow::step() {

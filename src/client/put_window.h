@@ -1,5 +1,6 @@
-// PUTs of one space that are under way together: the next page is encoded and sent while the daemon
-// takes in, or brings to disk, those before it; pages that wait for the disk share its syncs.
+// PUTs of one space that are under way together where they wait for the disk: the next page is
+// encoded and sent while those before it come to disk, and they share its syncs. Into RAM one at a
+// time.
 //
 // Not which pages to put (space.h). Bounded in pages and bytes. The client makes no other request
 // between the first send() and finish(). One thread.

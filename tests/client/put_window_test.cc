@@ -29,7 +29,8 @@ class Disk final : public transport::SessionHandler {
   }
 
   void on_event(transport::Session& session, transport::Event event) override {
-    if (const auto* put = std::get_if<transport::PutBeginEvent>(&event)) {
+    if (auto* put = std::get_if<transport::PutBeginEvent>(&event)) {
+      put->put.ack = transport::Ack::ram;  // the daemon has no disk: this is it
       const int tried = ++tries[put->put.key];
       if (put->put.key == refused || tried <= busy_tries) {
         const Errc code = put->put.key == refused ? Errc::no_space : Errc::overloaded;
@@ -94,7 +95,7 @@ class PutWindowTest : public ::testing::Test {
         {.keys = keys_, .first_page = 0},
         std::vector<Hash32>(keys_.size(), kRootKey),
         [&](uint32_t) -> Result<ByteSpan> { return ByteSpan(tensors); },
-        transport::Ack::ram,
+        transport::Ack::disk,
         moved);
   }
 
@@ -146,7 +147,7 @@ TEST_F(PutWindowTest, ABrokenConnectionTellsEveryPageOnce) {
   disk_.syncs_at = 4;
   std::multiset<size_t> told;
   PutWindow window(
-      *space_, transport::Ack::ram, [&](const SentPage& page, const Result<bool>& taken) {
+      *space_, transport::Ack::disk, [&](const SentPage& page, const Result<bool>& taken) {
         EXPECT_TRUE(taken.has_error());
         told.insert(page.index);
         return Status();
