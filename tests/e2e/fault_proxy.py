@@ -57,10 +57,12 @@ class FaultProxy:
         self.address = f"tcp://127.0.0.1:{self._listener.getsockname()[1]}"
         self._sockets: list[socket.socket] = []
         self._pumps: list[threading.Thread] = []
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._acceptor = threading.Thread(target=self._accept, daemon=True)
+        self._acceptor.start()
 
     def close(self) -> None:
         shut(self._listener)
+        self._acceptor.join(10)  # no more sockets and pumps after this
         self._listener.close()
         for end in self._sockets:
             shut(end)
