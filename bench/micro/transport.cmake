@@ -1,6 +1,6 @@
 find_package(CLI11 REQUIRED)
 find_package(nlohmann_json REQUIRED)
-add_executable(transport_bench transport_bench.cc)
+sluice_program(transport_bench transport_bench.cc)
 target_link_libraries(transport_bench PRIVATE
   sluice_daemon bench_support CLI11::CLI11 nlohmann_json::nlohmann_json)
 add_test(NAME transport_bench COMMAND transport_bench --pages 8 --rounds 1)

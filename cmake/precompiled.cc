@@ -1,0 +1,1 @@
+// A target needs a source; what is precompiled stands in sluice.cmake.
