@@ -43,7 +43,7 @@ def bars():
     ratio = load("transport.json")["get_to_raw"]
     yield "GET to raw socket", ratio, GET_TO_RAW_MIN, ratio >= GET_TO_RAW_MIN
     slow = load("slow_link.json")
-    for what in ("slow_to_cold", "slow_to_cold_without_probe_max"):
+    for what in ("slow_to_cold", "slow_to_cold_without_probe"):
         reached = slow[what] <= SLOW_LINK_TO_COLD_MAX
         yield f"TTFT, {what}", slow[what], SLOW_LINK_TO_COLD_MAX, reached
     figures = load("log.json").items()

@@ -282,6 +282,7 @@ void encode_segment_header(const SegmentHeader& header, MutByteSpan block) {
   put(block, layout::kVersion, layout::kVersionValue);
   put(block, layout::kLogId, header.log_id);
   put(block, layout::kSegmentNumber, header.number);
+  put(block, layout::kPreviousDurable, header.previous_durable);
   seal_block(block);
 }
 
@@ -289,10 +290,20 @@ Result<SegmentHeader> parse_segment_header(ByteSpan block) {
   SLUICE_CHECK(check_block("segment header", block, layout::kSegmentMagic));
   SLUICE_CHECK(expect_zeros("segment header", block, layout::kHeaderReserved));
   SegmentHeader header{.log_id = get<LogId>(block, layout::kLogId),
-                       .number = get<uint64_t>(block, layout::kSegmentNumber)};
+                       .number = get<uint64_t>(block, layout::kSegmentNumber),
+                       .previous_durable = get<uint64_t>(block, layout::kPreviousDurable)};
   if (header.number > kSegmentNumberMax) {
     return SLUICE_ERR(
         Errc::bad_value, "segment header: number {}, at most {}", header.number, kSegmentNumberMax);
+  }
+  if (header.previous_durable != 0 &&
+      header.previous_durable >> kOrdinalBits != header.number - 1) {
+    return SLUICE_ERR(Errc::bad_value,
+                      "segment header: number {}, previous_durable is {:#x}, a sequence of segment "
+                      "{}",
+                      header.number,
+                      header.previous_durable,
+                      header.previous_durable >> kOrdinalBits);
   }
   return header;
 }

@@ -51,6 +51,9 @@ constexpr uint64_t sequence_of(uint64_t segment, uint64_t ordinal) {
 struct SegmentHeader {
   LogId log_id{};
   uint64_t number = 0;
+  // Of the segment with the number before: its records up to this sequence were durable when this
+  // one began. 0: not known.
+  uint64_t previous_durable = 0;
 };
 
 // What the footer keeps of a record.

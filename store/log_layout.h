@@ -19,10 +19,11 @@ inline constexpr Field kMagic{"magic", 0, 4};
 inline constexpr Field kVersion{"version", 4, 4};
 inline constexpr Field kLogId{"log_id", 8, 16};
 inline constexpr Field kSegmentNumber{"segment_number", 24, 8};
-inline constexpr Field kHeaderReserved{"reserved_0", 32, 4056};
+inline constexpr Field kPreviousDurable{"previous_durable", 32, 8};
+inline constexpr Field kHeaderReserved{"reserved_0", 40, 4048};
 inline constexpr Field kBlockXxh3{"block_xxh3", 4088, 8};
 inline constexpr std::array kHeader{
-    kMagic, kVersion, kLogId, kSegmentNumber, kHeaderReserved, kBlockXxh3};
+    kMagic, kVersion, kLogId, kSegmentNumber, kPreviousDurable, kHeaderReserved, kBlockXxh3};
 
 // The last block of a sealed segment; its first fields and its checksum stand as in the first one.
 inline constexpr Field kFooterOffset{"footer_offset", 32, 8};

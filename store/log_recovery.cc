@@ -50,6 +50,16 @@ Status Recovery::find_segments() {
   return {};
 }
 
+// What each segment's header proves of the one before.
+void Recovery::take_proofs() {
+  for (size_t i = 1; i < candidates_.size(); ++i) {
+    Candidate& before = candidates_[i - 1];
+    if (candidates_[i].header && before.number + 1 == candidates_[i].number) {
+      before.durable_sequence = candidates_[i].header->previous_durable;
+    }
+  }
+}
+
 // Numbers that are not there between others that are. A segment that never had anything durable
 // leaves such a gap too, and nothing tells the two apart.
 void Recovery::tell_gaps() {
@@ -196,6 +206,7 @@ Result<RecoveredLog> Recovery::run() {
   SLUICE_TRY(out_.log_id, log_id());
   log_id_ = out_.log_id.value_or(LogId{});
   SLUICE_CHECK(check_log_ids());
+  take_proofs();
   tell_gaps();
   for (Candidate& candidate : candidates_) {
     out_.last_whole.reset();

@@ -25,6 +25,14 @@ struct Candidate {
   uint64_t bytes = 0;
   std::optional<SegmentHeader> header;
   std::optional<Error> header_error;
+  uint64_t durable_sequence = 0;  // up to here the next segment's header proves it durable
+};
+
+// Records that are written again because nothing proves that they are durable.
+struct Rewrite {
+  uint64_t durable_sequence = 0;  // up to here it is proved
+  bool has_begun = false;
+  Status status;
 };
 
 class Recovery {
@@ -36,6 +44,7 @@ class Recovery {
 
  private:
   Status find_segments();
+  void take_proofs();
   Status read_header(Candidate& candidate);
   static std::optional<LogId> id_without_header(const Candidate& candidate);
   Result<std::optional<LogId>> log_id() const;
@@ -43,7 +52,7 @@ class Recovery {
   void recover_segment(Candidate& candidate);
   void take_footer(Candidate& candidate, const std::vector<LogEntry>& entries);
   void scan(Candidate& candidate, const Result<Trailer>& trailer, const Error& no_footer);
-  ScanResult read_records(Candidate& candidate, uint64_t end, Status* rewritten);
+  ScanResult read_records(Candidate& candidate, uint64_t end, Rewrite& rewrite);
   void judge_tail(const Candidate& candidate,
                   const Result<Trailer>& trailer,
                   const Error& no_footer,

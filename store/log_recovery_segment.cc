@@ -99,28 +99,37 @@ bool Recovery::seal(Candidate& candidate, const ScanResult& found) {
   return true;
 }
 
-// Reads the records up to `end`. Where `rewritten` is given it writes each one again as it was
-// read and checked: the process that wrote it may have been told that a sync failed, and then no
-// later one proves anything of what was not written since. That goes for the length too: see
-// scan().
-ScanResult Recovery::read_records(Candidate& candidate, uint64_t end, Status* rewritten) {
+// Reads the records up to `end`. Those that nothing proves to be durable it writes again as they
+// were read and checked: the process that wrote them may have been told that a sync failed, and
+// then no later one proves anything of what was not written since. That goes for the segment's
+// header, and for its length too: see scan().
+ScanResult Recovery::read_records(Candidate& candidate, uint64_t end, Rewrite& rewrite) {
   FileWindow window(*candidate.file, end);
-  if (rewritten != nullptr && candidate.header) {
-    AlignedBuffer block(kBlockBytes);
-    encode_segment_header(*candidate.header, block.bytes());
-    *rewritten = candidate.file->write(0, block.bytes());
-  }
+  auto begin = [&] {
+    rewrite.has_begun = true;
+    if (candidate.header) {
+      AlignedBuffer block(kBlockBytes);
+      encode_segment_header(*candidate.header, block.bytes());
+      rewrite.status = candidate.file->write(0, block.bytes());
+    }
+  };
   auto take = [&](const ScannedRecord& record) {
     const LogEntry entry = record.head.entry;
     if (entry.type == EntryType::descriptor) {
       take_descriptor(record);
     }
-    if (rewritten == nullptr || rewritten->has_error()) {
+    if (entry.sequence <= rewrite.durable_sequence) {
+      return;
+    }
+    if (!rewrite.has_begun) {
+      begin();
+    }
+    if (rewrite.status.has_error()) {
       return;
     }
     // From the window's memory, not from the device: the bytes that were checked.
     auto extent = window.view(entry.offset, entry.extent_bytes());
-    *rewritten =
+    rewrite.status =
         extent.has_value() ? candidate.file->write(entry.offset, *extent) : Status(extent.error());
   };
   return scan_segment(window, {.log_id = log_id_, .number = candidate.number}, take);
@@ -160,24 +169,23 @@ void Recovery::scan(Candidate& candidate, const Result<Trailer>& trailer, const 
                     candidate.number,
                     candidate.header_error->to_string()));
   }
-  Status status;
-  const bool is_durable = trailer.has_value();  // a trailer proves it
-  ScanResult found = read_records(candidate,
-                                  is_durable ? trailer->footer_offset : candidate.bytes,
-                                  is_durable ? nullptr : &status);
+  Rewrite rewrite;
+  rewrite.durable_sequence = trailer.has_value() ? ~0ull : candidate.durable_sequence;
+  ScanResult found = read_records(
+      candidate, trailer.has_value() ? trailer->footer_offset : candidate.bytes, rewrite);
   judge_tail(candidate, trailer, no_footer, found);
   describe(candidate, found);
   // Another length, which the sync makes durable; seal() cuts it off again.
-  if (!is_durable && status.has_value() && !found.has_read_errors) {
+  if (rewrite.has_begun && rewrite.status.has_value() && !found.has_read_errors) {
     candidate.bytes = round_up_to_block(candidate.bytes) + kBlockBytes;
-    status = candidate.file->truncate(candidate.bytes);
+    rewrite.status = candidate.file->truncate(candidate.bytes);
   }
   if (found.entries.empty() && !found.has_read_errors) {
     drop_empty(candidate);
     return;
   }
   // A footer says that the records before it are durable.
-  if (sync(candidate, std::move(status)) && !found.has_read_errors && seal(candidate, found) &&
+  if (sync(candidate, std::move(rewrite.status)) && !found.has_read_errors && seal(candidate, found) &&
       candidate.header && found.gaps.empty()) {
     keep_last(candidate, found.end, found.entries);
   }

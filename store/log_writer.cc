@@ -126,7 +126,11 @@ Status LogWriter::start_segment(uint64_t bytes, WriteReport& report) {
   uint64_t number = next_number_++;
   SLUICE_TRY(std::shared_ptr<BlockFile> file, device_.create(segment_name(number)));
   AlignedBuffer block(kBlockBytes);
-  encode_segment_header({.log_id = config_.log_id, .number = number}, block.bytes());
+  const bool is_next = previous_durable_ >> kOrdinalBits == number - 1;
+  encode_segment_header({.log_id = config_.log_id,
+                         .number = number,
+                         .previous_durable = is_next ? previous_durable_ : 0},
+                        block.bytes());
   Status status = file->write(0, block.bytes());
   if (status.has_value()) {
     status = device_.sync_folder(SyncSite::segment_name);
@@ -243,6 +247,7 @@ Status LogWriter::seal() {
                      tail.bytes());
   SLUICE_CHECK(current.file->write(current.end, tail.bytes()));
   segments_[current.number] = current.end + tail.size();
+  previous_durable_ = sequence_of(current.number, current.synced_ordinal);
   current_.reset();
   return {};
 }
@@ -257,6 +262,7 @@ void LogWriter::give_up(WriteReport& report, const Error& reason) {
   CurrentSegment& current = *current_;
   FailedSegment failed{.number = current.number,
                        .durable_sequence = sequence_of(current.number, current.synced_ordinal)};
+  previous_durable_ = failed.durable_sequence;
   uint64_t end = is_kept ? current.end : current.synced_end;
   bool is_cut = current.file->truncate(end).has_value();
   segments_[current.number] = is_cut ? end : current.end;

@@ -144,6 +144,7 @@ class LogWriter {
   const Clock& clock_;
   uint64_t next_number_;
   std::optional<CurrentSegment> current_;
+  uint64_t previous_durable_ = 0;          // SegmentHeader's, of the segment to begin
   std::optional<CurrentSegment> last_;     // not yet gone on with; among segments_ too
   std::map<uint64_t, uint64_t> segments_;  // all but the current one: bytes by number
   std::map<RecordId, std::shared_ptr<const Bytes>> descriptors_;

@@ -50,6 +50,22 @@ TEST(LogRecovery, ScannedSegmentsAreSealedSoThatTheNextStartNeedsNoScan) {
   EXPECT_TRUE(log->report.lines.empty()) << log->lines();
 }
 
+// Where a power loss took footers, the next segment's header proves what need not be written again.
+TEST(LogRecovery, OnlyWhatNothingProvesToBeDurableIsWrittenAgain) {
+  auto log = ten_pages();
+  for (uint64_t number : {1, 2}) {
+    SimContent& content = log->file(number);
+    content.now.resize(content.now.size() - kBlockBytes);
+  }
+  const uint64_t last_bytes = log->file(3).now.size();
+  const uint64_t written = log->device.stats().written_bytes;
+  ASSERT_TRUE(log->open().has_value());
+  EXPECT_EQ(log->report.scanned_segments, 3u);
+  EXPECT_EQ(pages_left(*log), 10u);
+  const uint64_t footers = 3 * sealed_tail_bytes(4);
+  EXPECT_EQ(log->device.stats().written_bytes - written, last_bytes + footers);
+}
+
 TEST(LogRecovery, NumbersAreNeverUsedAgain) {
   auto log = ten_pages();
   ASSERT_TRUE(log->device.create(segment_name(7)).has_value());
