@@ -185,8 +185,8 @@ void Recovery::scan(Candidate& candidate, const Result<Trailer>& trailer, const 
     return;
   }
   // A footer says that the records before it are durable.
-  if (sync(candidate, std::move(rewrite.status)) && !found.has_read_errors && seal(candidate, found) &&
-      candidate.header && found.gaps.empty()) {
+  if (sync(candidate, std::move(rewrite.status)) && !found.has_read_errors &&
+      seal(candidate, found) && candidate.header && found.gaps.empty()) {
     keep_last(candidate, found.end, found.entries);
   }
   std::for_each(found.entries.begin(), found.entries.end(), [&](const LogEntry& e) { apply(e); });

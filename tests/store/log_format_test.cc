@@ -252,8 +252,8 @@ TEST(LogFormat, SegmentHeadersThatAreWrongAreRefused) {
                 false, [](MutByteSpan b) { set(b, layout::kVersion, uint32_t{2}); }, false),
             Errc::bad_checksum);
   EXPECT_EQ(block_error(false, [](MutByteSpan b) { b[100] = 1; }), Errc::reserved_set);
-  EXPECT_EQ(block_error(
-                false, [](MutByteSpan b) { set(b, layout::kPreviousDurable, uint64_t{1} << 60); }),
+  EXPECT_EQ(block_error(false,
+                        [](MutByteSpan b) { set(b, layout::kPreviousDurable, uint64_t{1} << 60); }),
             Errc::bad_value);
   EXPECT_EQ(
       block_error(false,
