@@ -25,6 +25,7 @@ QUESTION = "\n\nQuestion: What does this license allow?\nAnswer:"
 SLOW = 0.5  # of the rate at which loading is as fast as prefilling
 FAST_BYTES_PER_S = 10 << 30
 MARGIN = 1.05
+FAST_RUNS_MAX = 60
 KINDS = ("cold", "slow", "fast")
 
 
@@ -97,8 +98,8 @@ class SlowLink:
                 slow.append(self.request(cache))
             self.link.set_rate(self.link.a, FAST_BYTES_PER_S)
             fast = [self.request(cache)]
-            while fast[-1]["tokens_reused"] < self.split and len(fast) < slow_runs:
-                fast.append(self.request(cache))  # the pause after the last probe
+            while fast[-1]["tokens_reused"] < self.split and len(fast) < FAST_RUNS_MAX:
+                fast.append(self.request(cache))  # the pause after the last probe, a minute or so
         return {
             "tokens": self.split,
             "stored_bytes": stored_bytes,
