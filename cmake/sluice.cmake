@@ -23,6 +23,7 @@ if(SLUICE_FUZZ)
   target_compile_options(sluice_flags INTERFACE -fsanitize=fuzzer-no-link)
 endif()
 
+# -O1: tests' own code is half of a whole build, and what it tests keeps its own flags.
 add_library(sluice_test_flags INTERFACE)
 target_compile_definitions(sluice_test_flags INTERFACE SLUICE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
 target_compile_options(sluice_test_flags INTERFACE $<$<CONFIG:Release>:-O1>)

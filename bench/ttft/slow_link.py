@@ -115,9 +115,11 @@ def judge(result: dict) -> dict:
     """What the bar is about: each request beside its cold one, its probe taken off."""
     quiet, probed, probes = [], [], []
     for cold, slow in zip(result["cold"], result["slow"]):
-        probe_s = slow["restore_s"] if slow["tokens_reused"] > 0 else 0.0
-        (probed if probe_s else quiet).append((slow["ttft_s"] - probe_s) / cold["ttft_s"])
-        probes += [probe_s] if probe_s else []
+        if slow["tokens_reused"]:
+            probes.append(slow["restore_s"])
+            probed.append((slow["ttft_s"] - slow["restore_s"]) / cold["ttft_s"])
+        else:
+            quiet.append(slow["ttft_s"] / cold["ttft_s"])
     return {
         "slow_to_cold": statistics.median(quiet),
         "slow_to_cold_without_probe": statistics.median(probed),

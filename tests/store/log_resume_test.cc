@@ -144,21 +144,22 @@ TEST(LogResume, PowerLossTakesNothingThatWasDurable) {
 // A sync and the cut behind it fail. What the next start shows is durable all the same.
 TEST(LogResume, WhatARestartShowsSurvivesAPowerLossAlsoBehindAFailedSyncAndCut) {
   uint64_t shown_sum = 0;
+  uint64_t next_segments = 0;
   for (uint64_t seed = 0; seed < 100; ++seed) {
     Log log(seed * 3 + 1);
     ASSERT_TRUE(log.put(page_of(0)).status.has_value());
     ASSERT_TRUE(log.put(page_of(1), {}).status.has_value());
-    log.device.faults.sync_error = 1000;
+    // Where only the first sync fails the batch is in the next segment, whose header must prove no
+    // more of this one than what was synced.
+    log.device.faults.sync_error = seed % 2 == 0 ? 500 : 1000;
     log.device.faults.cut_error = 1000;
-    ASSERT_EQ(log.put(page_of(2)).status.error().code, Errc::io_error);
+    const WriteReport report = log.put(page_of(2));
     log.device.faults = {};
-    if (seed % 2 == 0) {  // a later segment, whose header proves no more than what was synced
-      ASSERT_TRUE(log.put(page_of(3)).status.has_value());
-    }
+    next_segments += report.status.has_value() && !report.failed.empty();
     end(log, End::killed);
     EXPECT_TRUE(log.has(page_of(0)));
     std::vector<Sample> shown;
-    for (uint64_t i = 0; i < 4; ++i) {
+    for (uint64_t i = 0; i < 3; ++i) {
       if (log.has(page_of(i))) {
         shown.push_back(page_of(i));
       }
@@ -170,6 +171,7 @@ TEST(LogResume, WhatARestartShowsSurvivesAPowerLossAlsoBehindAFailedSyncAndCut) 
     }
   }
   EXPECT_GT(shown_sum, 150u) << "some of what a power loss would have taken shows";
+  EXPECT_GT(next_segments, 5u);
 }
 
 }  // namespace
