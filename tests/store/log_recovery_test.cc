@@ -53,7 +53,7 @@ TEST(LogRecovery, ScannedSegmentsAreSealedSoThatTheNextStartNeedsNoScan) {
 // Where a power loss took footers, the next segment's header proves what need not be written again.
 TEST(LogRecovery, OnlyWhatNothingProvesToBeDurableIsWrittenAgain) {
   auto log = ten_pages();
-  for (uint64_t number : {1, 2}) {
+  for (uint64_t number : {uint64_t{1}, uint64_t{2}}) {
     SimContent& content = log->file(number);
     content.now.resize(content.now.size() - kBlockBytes);
   }
