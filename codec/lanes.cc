@@ -8,7 +8,7 @@ namespace {
 
 // Bytes behind the last word that a step may read before it finds that there are none: two words a
 // lane.
-constexpr size_t kReadAhead = 4 * kLanes;
+constexpr size_t kReadAhead = 2 * sizeof(uint16_t) * kLanes;
 
 }  // namespace
 

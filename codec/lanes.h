@@ -20,8 +20,8 @@ namespace sluice::codec {
 inline constexpr int kProbabilityBits = 12;
 inline constexpr uint32_t kFrequencyTotal = 1u << kProbabilityBits;
 inline constexpr uint32_t kLanes = 32;
-inline constexpr size_t kStatesBytes = 4 * kLanes;
-inline constexpr size_t kSeedBytes = 2 * kLanes;
+inline constexpr size_t kStatesBytes = sizeof(uint32_t) * kLanes;
+inline constexpr size_t kSeedBytes = sizeof(uint16_t) * kLanes;
 inline constexpr uint32_t kStateLow = 1u << 16;  // states stay in [2^16, 2^32)
 
 // The code that every table gives its escape; others are the encoding's matter, below 64.
@@ -79,7 +79,7 @@ class LaneDecoder {
       // Without a branch: a fifth of the lanes draw a word, and nobody foresees which.
       uint32_t draws = state < kStateLow;
       states_[lane] = state << 16 * draws | (load_le<uint16_t>(word) & (0 - draws));
-      word += 2 * draws;
+      word += sizeof(uint16_t) * draws;
       codes[lane] = code;
       escapes |= static_cast<uint32_t>(code == kEscapeCode);
     }

@@ -65,7 +65,7 @@ size_t encode_progressive_section(const ProgressivePage& page,
                    workspace.wide);
     for (size_t token = 0; token < shape.n_tokens; ++token) {
       if (workspace.energies[token] > kEnergyMax) {
-        size_t bit = layer * shape.n_tokens + token;
+        size_t bit = size_t{layer} * shape.n_tokens + token;
         exact[bit / 8] = static_cast<uint8_t>(exact[bit / 8] | 1 << bit % 8);
         ByteSpan vector = elements.subspan(token * shape.vector_bytes, shape.vector_bytes);
         exact.insert(exact.end(), vector.begin(), vector.end());
@@ -97,7 +97,7 @@ Status decode_progressive_section(const ProgressivePage& page,
                       elements,
                       workspace.wide);
         for (size_t token = 0; token < shape.n_tokens; ++token) {
-          if (exact.has(layer * shape.n_tokens + token)) {
+          if (exact.has(size_t{layer} * shape.n_tokens + token)) {
             std::memcpy(elements.data() + token * shape.vector_bytes, vector, shape.vector_bytes);
             vector += shape.vector_bytes;
           }

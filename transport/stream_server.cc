@@ -29,7 +29,10 @@ using asio::posix::stream_descriptor;
 using boost::system::error_code;
 
 // Says why, in one try, and closes.
-void turn_away(const OwnedFd& fd, const SessionLimits& limits, const Clock& clock, Error why) {
+void turn_away(const OwnedFd& fd,
+               const SessionLimits& limits,
+               const Clock& clock,
+               const Error& why) {
   Session session(limits, clock);
   session.close(why);
   std::array<ByteSpan, 2> pieces;

@@ -9,9 +9,13 @@ A failure on Sluice's side never reaches the model: load() then answers 0 with a
 answers None and `last_error` says why. What is not handled, or wrong use, raises ValueError: docs/python.md
 has the list. One sequence without padding, positions from 0. The model's files are its identity:
 weights that were changed in memory must not be used with this. Used by the client's thread.
+
+load() loads what is faster to load: once prefills of the model were seen, a load that takes longer ends
+early, and is not tried again for a while; until then it leaves 256 tokens to compute (load_choice.py).
 """
 
 import os
+import time
 
 import torch
 from transformers import AutoConfig, DynamicCache
@@ -19,9 +23,11 @@ from transformers import AutoConfig, DynamicCache
 from sluice_kv import api, space_identity
 from sluice_kv.failures import Failures
 from sluice_kv.hf_checks import attention_refusals, refusals
+from sluice_kv.hf_pace import Pace, pace_of
 from sluice_kv.space_identity import TORCH_DTYPES
 
 PAGE_TOKENS = 64
+CHUNK_BYTES = 32 << 20  # of a load, between looks at the clock
 
 
 class SluiceCache(DynamicCache):
@@ -36,13 +42,15 @@ class SluiceCache(DynamicCache):
         salt: bytes = b"",
         max_kl: int = api.KL_EXACT,
         put_kl: int = api.KL_EXACT,
+        always_load: bool = False,
     ):
         """files: the folder of the model's config.json and *.safetensors, where it is not the one
         that the model says it was loaded from. max_kl: the worst quality that load() may bring;
         it is stamped on what is saved. put_kl: the worst that save() may leave, where a profile
-        that the client was given keeps within it."""
+        that the client was given keeps within it. always_load: also where computing is faster."""
         super().__init__(config=model.config)
-        self._pages = _Pages(client, model, files, salt, max_kl, put_kl)
+        pace = None if always_load else pace_of(model)
+        self._pages = _Pages(client, model, files, salt, max_kl, put_kl, pace)
         self._loaded: list[int] = []
 
     @property
@@ -74,9 +82,16 @@ class SluiceCache(DynamicCache):
         if pages is None or len(pages) == 0:
             return 0
         for layer in range(pages.shape[1]):
-            self.update(*(_joined(pages[:, layer, plane]) for plane in (0, 1)), layer)
+            planes = (_joined(pages[:, layer, plane]) for plane in (0, 1))
+            super().update(*planes, layer)
         self._loaded = tokens[: self.get_seq_length()]
         return len(self._loaded)
+
+    def update(self, key_states, value_states, layer_idx, *args, **kwargs):
+        """A forward's, whose time is taken."""
+        if self._pages.pace:
+            self._pages.pace.updated(layer_idx, len(self.layers), key_states)
+        return super().update(key_states, value_states, layer_idx, *args, **kwargs)
 
     def save(self, input_ids, *, durable: bool = False) -> api.Transfer | None:
         """Stores the full pages of a sequence, as far as the cache holds it from position 0.
@@ -94,6 +109,9 @@ class SluiceCache(DynamicCache):
 
     def reset(self) -> None:
         super().reset()
+        for layer in self.layers:  # transformers 5.17 and older fill them with zeros
+            layer.keys = layer.values = None
+            layer.is_initialized = False
         self._loaded = []
 
 
@@ -108,6 +126,7 @@ class _Pages:
         salt: bytes,
         max_kl: int,
         put_kl: int,
+        pace: Pace | None,
     ):
         folder = files or _model_folder(model.config)
         refused = refusals(model, AutoConfig.from_pretrained(folder).to_dict())
@@ -117,7 +136,7 @@ class _Pages:
         if refused:
             raise ValueError(f"sluice: not handled: {'; '.join(refused)} (docs/python.md)")
         self._client, self._model = client, model
-        self._max_kl, self._put_kl = max_kl, put_kl
+        self._max_kl, self._put_kl, self.pace = max_kl, put_kl, pace
         self._dtype = next(model.parameters()).dtype
         self._device = next(model.parameters()).device
         self._layers = len(groups[0]["layers"])
@@ -134,6 +153,7 @@ class _Pages:
         self._space: api.Space | None = None
         self._failures = Failures()
         self.last_transfer: api.Transfer | None = None
+        self._not_worth_it = ""
 
     @property
     def last_error(self) -> str | None:
@@ -148,17 +168,52 @@ class _Pages:
         return self._failures.guard(what, lambda: work(self._open(digest_wait_ms)))
 
     def miss_reason(self) -> str:
-        return self.last_error or self._client.miss_reason()
+        return self.last_error or self._not_worth_it or self._client.miss_reason()
 
-    def load(self, space: api.Space, tokens: list[int]) -> torch.Tensor:
-        """Returns the pages that are there, [page][layer][plane][token][head][dim]."""
+    def load(self, space: api.Space, tokens: list[int]) -> torch.Tensor | None:
+        """Returns the pages that are there, [page][layer][plane][token][head][dim], or as many of
+        them as came before computing would have been faster."""
+        if self.pace is None:
+            return self._fetch(space, self._found(space, tokens), None).to(self._device)
+        self.pace.take_prefill()
+        choice = self.pace.choice
+        self._not_worth_it = ""
+        if choice.load_loses:
+            self._not_worth_it = (
+                f"loading loses: {1e3 * choice.load_s:.3f} ms a token, computing"
+                f" {1e3 * choice.prefill_s:.3f}"
+            )
+        if choice.tokens_to_load(len(tokens)) < PAGE_TOKENS:
+            return None  # whatever is there
+        keys = self._found(space, tokens)
+        wanted = choice.tokens_to_load(len(keys) * PAGE_TOKENS) // PAGE_TOKENS
+        if wanted == 0:
+            return None
+        choice.begun(wanted * PAGE_TOKENS)
+        started, patience_s = time.monotonic(), choice.patience_s(wanted * PAGE_TOKENS)
+        pages = self._fetch(space, keys[:wanted], patience_s).to(self._device)
+        choice.loaded(len(pages) * PAGE_TOKENS, time.monotonic() - started)
+        return pages
+
+    def _found(self, space: api.Space, tokens: list[int]) -> list[bytes]:
         keys = space.keys(tokens)
-        keys = keys[: space.lookup(keys, self._max_kl)]
+        return keys[: space.lookup(keys, self._max_kl)]
+
+    def _fetch(self, space: api.Space, keys: list[bytes], patience_s: float | None) -> torch.Tensor:
+        """Gets pages until one is missing, or patience has ended."""
+        started, held = time.monotonic(), 0
         pages = self._staging(len(keys))
-        if keys:
-            self.last_transfer = space.get(keys, pages, max_kl=self._max_kl)
-            pages = pages[: self.last_transfer.pages]
-        return pages.to(self._device)
+        step = max(1, CHUNK_BYTES // max(1, pages[:1].nbytes))
+        while held < len(keys) and (
+            held == 0 or patience_s is None or time.monotonic() - started < patience_s
+        ):
+            wanted = keys[held : held + step]
+            moved = space.get(wanted, pages[held : held + step], held, max_kl=self._max_kl)
+            self.last_transfer = _sum(self.last_transfer, moved)
+            held += moved.pages
+            if moved.pages < len(wanted):
+                break
+        return pages[:held]
 
     def save(self, space: api.Space, tokens: list[int], kv, durable: bool) -> api.Transfer:
         """Puts the pages that the daemon has not, or all where they must be durable."""
@@ -203,6 +258,12 @@ class _Pages:
     def _staging(self, pages: int) -> torch.Tensor:
         shape = pages, self._layers, 2, PAGE_TOKENS, self._heads, self._dim
         return torch.empty(shape, dtype=self._dtype)
+
+
+def _sum(a: api.Transfer | None, b: api.Transfer) -> api.Transfer:
+    if a is None:
+        return b
+    return api.Transfer(*(getattr(a, name) + getattr(b, name) for name, _ in b._fields_))
 
 
 def _split(tensor: torch.Tensor) -> torch.Tensor:

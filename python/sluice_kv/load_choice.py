@@ -9,7 +9,10 @@ Nothing is known at first. A caller that can end a load early loads the first pr
 `patience_s` bounds what that can cost. One that cannot names `assumed_prefill_s`, the time of a token
 to go by until a prefill was measured; its first load is then a probe too. Where loading turns out
 slower than prefilling, nothing is loaded for a pause, then a prefix of at most `probe_tokens` is: if
-it is still slower the pause doubles. Times are in seconds. Used by one thread.
+it is still slower the pause doubles. Where every prompt is found whole no prefill would ever be
+measured: a caller that names `prefill_probe_tokens` leaves the last so many of a prefix to compute,
+until two were (the first has the engine's warm-up in it and counts only until then). Times are in
+seconds. Used by one thread.
 """
 
 import time
@@ -28,9 +31,11 @@ class LoadChoice:
         clock=time.monotonic,
         probe_tokens: int = PROBE_TOKENS,
         assumed_prefill_s: float | None = None,
+        prefill_probe_tokens: int = 0,
     ):
         self._clock, self._probe_tokens = clock, probe_tokens
         self._assumed_prefill_s = assumed_prefill_s
+        self._prefill_probe_tokens, self._prefills = prefill_probe_tokens, 0
         self.load_s: float | None = None  # a token, once measured; infinite after a failure
         self.prefill_s: float | None = None
         self._pause_s = FIRST_PAUSE_S
@@ -44,8 +49,9 @@ class LoadChoice:
     def tokens_to_load(self, found: int) -> int:
         """Returns how many of the tokens that could be loaded are worth it."""
         if not self.load_loses:
-            is_first = self.load_s is None and self._assumed_prefill_s is not None
-            return min(found, self._probe_tokens) if is_first else found
+            if self.load_s is None:
+                return found if self._assumed_prefill_s is None else min(found, self._probe_tokens)
+            return max(0, found - (self._prefill_probe_tokens if self._prefills < 2 else 0))
         if self._paused_until is not None and self._clock() < self._paused_until:
             return 0
         return min(found, self._probe_tokens)
@@ -76,7 +82,9 @@ class LoadChoice:
 
     def prefilled(self, tokens: int, seconds: float) -> None:
         if tokens >= SAMPLE_TOKENS_MIN:
-            self.prefill_s = _average(self.prefill_s, seconds / tokens)
+            before = self.prefill_s if self._prefills > 1 else None
+            self.prefill_s = _average(before, seconds / tokens)
+            self._prefills += 1
 
 
 def _average(before: float | None, sample: float) -> float:

@@ -193,12 +193,12 @@ class PageCache {
   void damaged(const OpenSpace& open,
                const Key& key,
                const codec::EncodingId& encoding_id,
-               DamagedDone done);
+               const DamagedDone& done);
 
   // Takes pages out, at once and for ever: done, with how many were there, when a crash cannot
   // bring them back. Errors: too_large, overloaded (nothing was taken out); no_space, io_error (a
   // restart may bring them back).
-  void erase(const OpenSpace& open, std::span<const Key> keys, EraseDone done);
+  void erase(const OpenSpace& open, std::span<const Key> keys, const EraseDone& done);
 
   // Done when all that was put before is durable or given up. For a daemon that stops.
   void drain(std::function<void()> done);
@@ -250,7 +250,10 @@ class PageCache {
                     Durability durability,
                     PutOutcome outcome,
                     PutDone done);
-  void write(const OpenSpace& open, const store::PageRef& page, bool wait, store::DiskDone done);
+  void write(const OpenSpace& open,
+             const store::PageRef& page,
+             bool wait,
+             const store::DiskDone& done);
   void make_durable(const OpenSpace& open, const store::Record& page, store::DiskDone done);
   void get_from_disk(const OpenSpace& open, const PageQuery& query, GetDone done);
   void land(const std::shared_ptr<Flight>& flight, Result<store::DiskPage> page);

@@ -106,8 +106,8 @@ void PageCache::write_behind(const OpenSpace& open,
     }
     return done(outcome);
   }
-  auto acked = [outcome, done = std::move(done)](Status status) {
-    done(status.has_error() ? Result<PutOutcome>(std::move(status).error()) : outcome);
+  auto acked = [outcome, done = std::move(done)](const Status& status) {
+    done(status.has_error() ? Result<PutOutcome>(status.error()) : outcome);
   };
   if (is_there) {
     make_durable(open, *newest, std::move(acked));
@@ -120,7 +120,7 @@ void PageCache::write_behind(const OpenSpace& open,
 void PageCache::write(const OpenSpace& open,
                       const store::PageRef& page,
                       bool wait,
-                      store::DiskDone done) {
+                      const store::DiskDone& done) {
   const store::Record& record = page.record();
   // Only for explaining misses after a restart: a page is of use without it.
   (void)disk_->write_descriptor(record.tenant, open.space->id, open.space->bytes);
@@ -175,7 +175,7 @@ void PageCache::make_durable(const OpenSpace& open,
 void PageCache::damaged(const OpenSpace& open,
                         const Key& key,
                         const codec::EncodingId& encoding_id,
-                        DamagedDone done) {
+                        const DamagedDone& done) {
   stats_.damage_reports += 1;
   const uint32_t tenant = open.space->tenant;
   std::optional<Found> there = find(open, key);
@@ -187,7 +187,7 @@ void PageCache::damaged(const OpenSpace& open,
     return done((was_damaged.has_value() && *was_damaged) ||
                 take_out_doubted(open, key, encoding_id));
   }
-  auto checked = [this, open, key, encoding_id, done](Result<store::DiskPage> page) {
+  auto checked = [this, open, key, encoding_id, done](const Result<store::DiskPage>& page) {
     done(page.has_error() ? page.error().code == Errc::damaged
                           : take_out_doubted(open, key, encoding_id));
   };
@@ -222,7 +222,7 @@ bool PageCache::take_out_doubted(const OpenSpace& open,
   return !find(open, key);
 }
 
-void PageCache::erase(const OpenSpace& open, std::span<const Key> keys, EraseDone done) {
+void PageCache::erase(const OpenSpace& open, std::span<const Key> keys, const EraseDone& done) {
   const uint32_t tenant = open.space->tenant;
   const std::set<Key> each(keys.begin(), keys.end());
   uint32_t erased = 0;
@@ -236,8 +236,8 @@ void PageCache::erase(const OpenSpace& open, std::span<const Key> keys, EraseDon
     }
   }
   if (!deleted.empty()) {
-    auto durable = [erased, done](Status status) {
-      done(status.has_error() ? Result<uint32_t>(std::move(status).error()) : erased);
+    auto durable = [erased, done](const Status& status) {
+      done(status.has_error() ? Result<uint32_t>(status.error()) : erased);
     };
     Status queued = disk_->erase(deleted, durable);
     if (queued.has_error()) {

@@ -126,8 +126,9 @@ std::vector<PutFile> place_files(const PageSet& set,
       count.unreadable.add(path, file.error());
     }
   }
-  std::stable_sort(out.begin(), out.end(), [](const PutFile& a, const PutFile& b) {
-    return std::tuple(a.place.group, a.position) < std::tuple(b.place.group, b.position);
+  std::sort(out.begin(), out.end(), [](const PutFile& a, const PutFile& b) {
+    return std::tie(a.place.group, a.position, a.path) <
+           std::tie(b.place.group, b.position, b.path);
   });
   return out;
 }

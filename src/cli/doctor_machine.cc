@@ -4,6 +4,7 @@
 #include <sys/utsname.h>
 
 #include <algorithm>
+#include <charconv>
 #include <ctime>
 #include <fstream>
 
@@ -36,7 +37,10 @@ std::string first_line(const char* path) {
 Finding judge_kernel(const std::string& release) {
   int major = 0;
   int minor = 0;
-  const bool read = std::sscanf(release.c_str(), "%d.%d", &major, &minor) == 2;
+  const char* const end = release.data() + release.size();
+  const auto [dot, no_major] = std::from_chars(release.data(), end, major);
+  const bool read = no_major == std::errc() && dot != end && *dot == '.' &&
+                    std::from_chars(dot + 1, end, minor).ec == std::errc();
   Finding out{.name = "kernel",
               .found = "Linux " + release,
               .expected = fmt::format("Linux {}.{} or newer", kKernelMajor, kKernelMinor)};

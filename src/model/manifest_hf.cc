@@ -73,7 +73,7 @@ Result<double> number_or(const Json& object, const char* key, double fallback) {
   return value->get<double>();
 }
 
-std::string text_or(const Json& object, const char* key, std::string fallback) {
+std::string text_or(const Json& object, const char* key, const std::string& fallback) {
   const Json* value = find(object, key);
   return value != nullptr && value->is_string() ? value->get<std::string>() : fallback;
 }

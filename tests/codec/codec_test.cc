@@ -172,7 +172,7 @@ TEST(Codec, LayersDecodeByThemselves) {
       Bytes out(range.layers * geometry.layer_bytes());
       ASSERT_TRUE(decode_sections(header, range, sections, out, workspace).has_value());
       EXPECT_TRUE(std::equal(
-          out.begin(), out.end(), tensors.begin() + geometry.offset_bytes(range.first_layer, 0)));
+          out.begin(), out.end(), &tensors[geometry.offset_bytes(range.first_layer, 0)]));
     }
   }
 }

@@ -334,8 +334,8 @@ TEST(Progressive, LayersDecodeByThemselves) {
     Bytes out(range.layers * test.geometry.layer_bytes());
     ASSERT_TRUE(
         decode_sections(header, range, sections, out, workspace, &test.profile).has_value());
-    EXPECT_TRUE(std::equal(
-        out.begin(), out.end(), all.begin() + test.geometry.offset_bytes(range.first_layer, 0)));
+    EXPECT_TRUE(
+        std::equal(out.begin(), out.end(), &all[test.geometry.offset_bytes(range.first_layer, 0)]));
   }
 }
 

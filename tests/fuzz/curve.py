@@ -2,7 +2,7 @@
 
     curve.py TARGET SECONDS REPORT OUT.json
 
-cov counts edges of the program reached, runs the inputs tried; the curve has a point for each
+SECONDS of CPU time; cov counts edges of the program reached, runs the inputs tried; the curve has a point for each
 doubling of the runs and the last one.
 """
 

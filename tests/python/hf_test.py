@@ -9,6 +9,7 @@ import hashlib
 import os
 import tempfile
 import unittest
+from unittest import mock
 
 import numpy
 import torch
@@ -63,6 +64,7 @@ class WithDaemon(unittest.TestCase):
         self.addCleanup(self.server.stop)
 
     def cache(self, model, **options) -> SluiceCache:
+        options = {"always_load": True, **options}  # prefilling a tiny model is the faster
         cache = SluiceCache(api.Client(self.server.socket), model, **options)
         self.assertTrue(cache.wait_ready(), cache.last_error)
         return cache
@@ -252,6 +254,72 @@ class TinyModels(WithDaemon):
         forward(model, ids, cache)
         self.assertIsNone(cache.save(ids))
         self.assertIn("/nonexistent/sluice.sock", cache.last_error)
+
+
+class Pace(WithDaemon):
+    """Whether load() loads: for a tiny model never for long, for a real one on a CPU always."""
+
+    def stored(self, model, ids) -> SluiceCache:
+        cache = self.cache(model, always_load=False)
+        forward(model, ids, cache)
+        cache.save(ids)
+        cache.reset()
+        return cache
+
+    def test_a_model_that_prefills_faster_than_it_loads_is_left_alone(self):
+        model, ids = tiny(), torch.arange(1000)[None] % 256
+        cache = self.stored(model, ids)
+        choice = cache._pages.pace.choice
+        cache._pages.pace.take_prefill()
+        self.assertGreater(choice.prefill_s, 0)
+        choice.prefill_s = 1e-9  # a card's
+        self.assertGreater(cache.load(ids), 0)  # nothing was known of loading
+        cache.reset()
+        self.assertEqual(cache.load(ids), 0)
+        self.assertRegex(cache.miss_reason(), r"loading loses: [\d.]+ ms a token, computing 0.000")
+        always = self.cache(model)
+        self.assertEqual(always.load(ids), 960)
+
+    def test_prompts_that_are_found_whole_leave_a_tail_until_two_prefills_were_timed(self):
+        model, ids = tiny(), torch.arange(1000)[None] % 256
+        always = self.cache(model)
+        forward(model, ids, always)
+        always.save(ids)
+        loaded = []
+        for _ in range(4):
+            cache = self.cache(model, always_load=False)
+            loaded.append(cache.load(ids))
+            forward(model, ids[:, loaded[-1] :], cache)
+            cache._pages.pace.choice.load_s = 1e-9  # loading wins, whatever was measured
+        self.assertEqual(loaded, [960, 704, 704, 960])
+
+    def test_a_load_that_has_lost_ends_with_what_it_has(self):
+        model, ids = tiny(), torch.arange(1000)[None] % 256
+        cache = self.stored(model, ids)
+        cache._pages.pace.take_prefill()
+        cache._pages.pace.choice.prefill_s = 1e-9
+        with mock.patch("sluice_kv.hf.CHUNK_BYTES", 1):
+            self.assertEqual(cache.load(ids), PAGE)
+        self.assertEqual(digest(cache, PAGE), digest(self.loaded(model, ids), PAGE))
+        rest = forward(model, ids[:, PAGE:], cache)
+        self.assertEqual((rest.shape[1], cache.get_seq_length()), (1000 - PAGE, 1000))
+
+    def loaded(self, model, ids) -> SluiceCache:
+        cache = self.cache(model)
+        cache.load(ids)
+        return cache
+
+    def test_a_prefill_that_is_slower_keeps_loading(self):
+        model = AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.bfloat16)
+        ids = tokens(3)
+        cache = self.stored(model, ids)
+        cache._pages.pace.take_prefill()
+        forward(model, ids, self.cache(model, always_load=False))
+        for _ in range(3):
+            self.assertEqual(cache.load(ids), SPLIT)
+            cache.reset()
+        choice = cache._pages.pace.choice
+        self.assertLess(choice.load_s, choice.prefill_s)
 
 
 class TensorMemory(unittest.TestCase):

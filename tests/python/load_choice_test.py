@@ -40,6 +40,20 @@ class Simulation(unittest.TestCase):
         self.choice.prefilled(2048, 2048 * PREFILL_S * 4)
         self.assertEqual(self.choice.tokens_to_load(2048), 2048)
 
+    def test_prompts_that_are_always_found_whole_leave_a_tail_to_measure_twice(self):
+        self.choice = LoadChoice(clock=lambda: self.now, prefill_probe_tokens=256)
+        loads = [self.request(2048, PREFILL_S / 10) for _ in range(5)]
+        self.assertEqual(loads, [2048, 1792, 1792, 2048, 2048])
+        self.choice = LoadChoice(clock=lambda: self.now, prefill_probe_tokens=256)
+        loads = [self.request(2048, PREFILL_S * 2) for _ in range(4)]
+        self.assertEqual(loads, [2048, 1792, PROBE_TOKENS, 0])
+
+    def test_the_first_prefill_has_the_warm_up_in_it_and_counts_until_the_second(self):
+        self.choice.prefilled(256, 256 * PREFILL_S * 50)
+        self.assertEqual(self.choice.prefill_s, PREFILL_S * 50)
+        self.choice.prefilled(256, 256 * PREFILL_S)
+        self.assertEqual(self.choice.prefill_s, PREFILL_S)
+
     def test_a_fast_link_always_loads(self):
         self.choice.prefilled(2048, 2048 * PREFILL_S)
         for _ in range(20):
