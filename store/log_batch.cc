@@ -17,23 +17,24 @@ MutByteSpan LogBatch::make_room(uint64_t bytes) {
   return memory_.bytes().subspan(used_, bytes);
 }
 
-void LogBatch::append(BatchRecord record, ByteSpan body) {
+// Adds a record's extent; returns the room of its body, which the caller fills.
+MutByteSpan LogBatch::append(BatchRecord record, uint64_t body_bytes) {
   MutByteSpan extent = make_room(record.entry.extent_bytes());
-  std::copy(body.begin(), body.end(), extent.begin() + record.entry.head_bytes);
-  size_t end = record.entry.head_bytes + body.size();
+  const uint64_t end = record.entry.head_bytes + body_bytes;
   std::memset(extent.data() + end, 0, extent.size() - end);
   record.at = used_;
   used_ += extent.size();
+  MutByteSpan body = extent.subspan(record.entry.head_bytes, body_bytes);
   records_.push_back(std::move(record));
+  return body;
 }
 
 Status LogBatch::add(EntryType type, const Record& record, ByteSpan bytes) {
   SLUICE_ASSERT(record.bytes() == bytes.size());
   uint64_t before = used_;
-  append({.entry = entry_of(type, record), .sections = record.sections}, bytes);
-  const BatchRecord& added = records_.back();
-  ByteSpan copy = memory_.bytes().subspan(added.at + added.entry.head_bytes, bytes.size());
-  if (Status status = verify(record, copy); status.has_error()) {
+  MutByteSpan body =
+      append({.entry = entry_of(type, record), .sections = record.sections}, bytes.size());
+  if (Status status = copy_verified(record, bytes, body); status.has_error()) {
     used_ = before;
     records_.pop_back();
     return status;
@@ -52,15 +53,17 @@ void LogBatch::add_tombstone(std::span<const RecordId> keys) {
   record.entry.header_bytes = static_cast<uint32_t>(body.size());
   record.entry.encoding_id = encoding_id_of(body);
   record.deleted.assign(keys.begin(), keys.end());
-  append(record, body);
-  record.is_copy = true;
-  append(std::move(record), body);
+  for (bool is_copy : {false, true}) {
+    record.is_copy = is_copy;
+    MutByteSpan to = append(record, body.size());
+    std::copy(body.begin(), body.end(), to.begin());
+  }
 }
 
 void LogBatch::add_bare(LogEntry entry) {
   SLUICE_ASSERT(!entry.has_body());
   entry.head_bytes = log_head_bytes(0);
-  append({.entry = entry}, {});
+  append({.entry = entry}, 0);
 }
 
 uint64_t LogBatch::footer_entries() const {

@@ -1,8 +1,7 @@
 // Records laid out in one piece of memory, ready for one write: room for each head, the body behind
 // it, zeros to the end of the block. Heads are filled in by LogWriter, which knows where they go.
 //
-// Bytes are checked after they were copied: what was checked is what will be written. One thread at
-// a time.
+// What is checked is the copy: it is what will be written. One thread at a time.
 #pragma once
 
 #include <cstdint>
@@ -65,7 +64,7 @@ class LogBatch {
 
  private:
   MutByteSpan make_room(uint64_t bytes);
-  void append(BatchRecord record, ByteSpan body);
+  MutByteSpan append(BatchRecord record, uint64_t body_bytes);
 
   AlignedBuffer memory_;
   uint64_t used_ = 0;

@@ -26,18 +26,11 @@ Status verify_layout(const Record& record, uint64_t length) {
   return {};
 }
 
-}  // namespace
-
-EncodingId encoding_id_of(ByteSpan header) {
-  Hash32 digest = sha256(header);
-  EncodingId id;
-  std::copy_n(digest.begin(), id.size(), id.begin());
-  return id;
-}
-
-Status verify(const Record& record, ByteSpan bytes) {
-  SLUICE_CHECK(verify_layout(record, bytes.size()));
-  EncodingId id = encoding_id_of(bytes.first(record.header_bytes));
+// piece(at, length) gives the bytes to check, first to last.
+template <class Piece>
+Status verify_pieces(const Record& record, uint64_t length, Piece piece) {
+  SLUICE_CHECK(verify_layout(record, length));
+  EncodingId id = encoding_id_of(piece(0, record.header_bytes));
   if (id != record.encoding_id) {
     return SLUICE_ERR(Errc::bad_checksum,
                       "record {}: header at offset 0: its {} bytes hash to {}, stored {}",
@@ -49,7 +42,7 @@ Status verify(const Record& record, ByteSpan bytes) {
   uint64_t at = record.header_bytes;
   for (size_t i = 0; i < record.sections.size(); ++i) {
     const SectionSum& section = record.sections[i];
-    uint64_t sum = xxh3_64(bytes.subspan(at, section.end - at));
+    uint64_t sum = xxh3_64(piece(at, section.end - at));
     if (sum != section.xxh3) {
       return SLUICE_ERR(Errc::bad_checksum,
                         "record {}: section {} at offset {}: its {} bytes hash to {:#x}, stored "
@@ -64,6 +57,30 @@ Status verify(const Record& record, ByteSpan bytes) {
     at = section.end;
   }
   return {};
+}
+
+}  // namespace
+
+EncodingId encoding_id_of(ByteSpan header) {
+  Hash32 digest = sha256(header);
+  EncodingId id;
+  std::copy_n(digest.begin(), id.size(), id.begin());
+  return id;
+}
+
+Status verify(const Record& record, ByteSpan bytes) {
+  return verify_pieces(record, bytes.size(), [&](uint64_t at, uint64_t length) {
+    return bytes.subspan(at, length);
+  });
+}
+
+Status copy_verified(const Record& record, ByteSpan bytes, MutByteSpan copy) {
+  SLUICE_ASSERT(copy.size() == bytes.size());
+  return verify_pieces(record, bytes.size(), [&](uint64_t at, uint64_t length) -> ByteSpan {
+    MutByteSpan to = copy.subspan(at, length);
+    std::copy_n(bytes.begin() + static_cast<ptrdiff_t>(at), length, to.begin());
+    return to;
+  });
 }
 
 }  // namespace sluice::store

@@ -74,4 +74,8 @@ EncodingId encoding_id_of(ByteSpan header);
 // bad_checksum (names header or section, and offset).
 Status verify(const Record& record, ByteSpan bytes);
 
+// Copies `bytes` and checks the copy, a section at a time while it is in the cache. Requires:
+// `copy` is as long. Errors: as verify(); what `copy` holds then is not the record.
+Status copy_verified(const Record& record, ByteSpan bytes, MutByteSpan copy);
+
 }  // namespace sluice::store

@@ -17,9 +17,21 @@ struct Sha256::Context {
   void restart() { SLUICE_ASSERT(EVP_DigestInit_ex(evp, EVP_sha256(), nullptr) == 1); }
 };
 
+#if defined(__x86_64__)
+uint64_t xxh3_64_avx2(const void* bytes, size_t size);  // checksum_avx2.cc
+
+// Debian's library is built for SSE2: 9-15 GB/s where AVX2 hashes 27-40 in the cache, 13 out of it.
+// Every page is hashed at each hop.
+uint64_t xxh3_64(ByteSpan bytes) {
+  static const bool has_avx2 = __builtin_cpu_supports("avx2") != 0;
+  return has_avx2 ? xxh3_64_avx2(bytes.data(), bytes.size())
+                  : XXH3_64bits(bytes.data(), bytes.size());
+}
+#else
 uint64_t xxh3_64(ByteSpan bytes) {
   return XXH3_64bits(bytes.data(), bytes.size());
 }
+#endif
 
 Hash32 sha256(ByteSpan bytes) {
   Hash32 out;

@@ -1,4 +1,5 @@
 #include <gtest/gtest.h>
+#include <xxhash.h>
 
 #include "src/base/bytes.h"
 #include "src/base/checksum.h"
@@ -90,6 +91,20 @@ TEST(Checksum, MatchesPublishedVectors) {
   EXPECT_EQ(xxh3_64({}), 0x2d06800538d394c2ull);
   EXPECT_EQ(to_hex(sha256(as_bytes("abc"))),
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+}
+
+// Every path of the algorithm (lengths up to 240, blocks of 1024) at every alignment.
+TEST(Checksum, IsTheLibrarysOnEveryCpu) {
+  Prng prng(1);
+  Bytes bytes(70000);
+  for (uint8_t& byte : bytes) {
+    byte = static_cast<uint8_t>(prng.next());
+  }
+  for (size_t length = 0; length < 3000; ++length) {
+    ByteSpan part = ByteSpan(bytes).subspan(length % 64, length);
+    ASSERT_EQ(xxh3_64(part), XXH3_64bits(part.data(), part.size())) << length;
+  }
+  EXPECT_EQ(xxh3_64(bytes), XXH3_64bits(bytes.data(), bytes.size()));
 }
 
 TEST(Sha256, PartsHashLikeTheWholeAndFinishStartsAnew) {

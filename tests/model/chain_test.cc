@@ -52,7 +52,7 @@ TEST(PageKeys, OnlyFullPagesHaveKeys) {
   std::vector<uint32_t> tokens = some_tokens(129);
   std::vector<Hash32> keys = page_keys({}, tokens, 64);
   EXPECT_EQ(keys.size(), 2u);
-  for (size_t count : {0, 63}) {
+  for (size_t count : {size_t{0}, size_t{63}}) {
     EXPECT_TRUE(page_keys({}, std::span(tokens).first(count), 64).empty());
   }
   EXPECT_EQ(page_keys({}, std::span(tokens).first(128), 64), keys);
