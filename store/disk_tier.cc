@@ -197,6 +197,9 @@ Status DiskTier::write_descriptor(uint32_t tenant, const Key& space_id, ByteSpan
                       bytes.size(),
                       kDescriptorBytesMax);
   }
+  if (queued_bytes_ > config_.queue_bytes_max) {
+    return queue_full();
+  }
   push({.kind = DiskOpKind::descriptor,
         .charge_bytes = kOpOverheadBytes + bytes.size(),
         .space = key,

@@ -144,7 +144,8 @@ class DiskTier {
   Status write(DiskWrite write, DiskDone done);
 
   // Keeps a space's descriptor beside its pages: in every segment that gets one of them. The same
-  // one again costs nothing. Durable with the first page that asks for it. Errors: too_large.
+  // one again costs nothing. Durable with the first page that asks for it. Errors: too_large,
+  // overloaded.
   Status write_descriptor(uint32_t tenant, const Key& space_id, ByteSpan bytes);
 
   // Reads a page whole and checks it, a second time where it does not agree at first. Its memory

@@ -112,7 +112,9 @@ Result<ByteSpan> FileWindow::view(uint64_t offset, uint64_t bytes) {
     slide_to(offset);
     uint64_t left = (file_bytes_ - offset) / kBlockBytes * kBlockBytes;
     uint64_t whole = std::max(round_up_to_block(bytes), std::min(window_bytes_, left));
-    if (whole > left || fill(offset, whole).has_error()) {
+    const bool is_careful = offset < careful_until_;
+    if (is_careful || whole > left || fill(offset, whole).has_error()) {
+      careful_until_ = std::max(careful_until_, is_careful ? 0 : offset + whole);
       filled_ = 0;
       SLUICE_CHECK(fill(offset, round_up_to_block(bytes)));
     }

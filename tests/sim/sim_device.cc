@@ -164,7 +164,8 @@ Status SimDevice::do_sync_folder(SyncSite site) {
 }
 
 Status SimDevice::read(SimContent& content, uint64_t offset, MutByteSpan out) {
-  if (chance(faults.read_error) || offset >= unreadable_from) {
+  if (chance(faults.read_error) || offset + out.size() > unreadable_from) {
+    ++failed_reads;
     return SLUICE_ERR(Errc::io_error, "the simulated device cannot read");
   }
   if (offset + out.size() > content.now.size()) {

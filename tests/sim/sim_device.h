@@ -63,7 +63,8 @@ class SimDevice final : public BlockDevice {
   uint64_t capacity_bytes = ~0ull;
   uint64_t fail_next_writes = 0;     // so many fail in part
   uint64_t flip_read_in = 0;         // that read from now on, counted from 1, has a flipped bit
-  uint64_t unreadable_from = ~0ull;  // offset in every file: reads that begin there or behind fail
+  uint64_t unreadable_from = ~0ull;  // offset in every file: reads that reach it fail
+  uint64_t failed_reads = 0;
   bool keeps_names = false;          // no name can be removed
   std::optional<SyncSite> left_out;  // this site's syncs do nothing
 

@@ -107,6 +107,14 @@ TEST_F(DiskTierSteps, AFullQueueDropsWritesAndAnswersThoseThatWait) {
   EXPECT_EQ(code(write(page_of(1), true)), Errc::overloaded);
   EXPECT_EQ(tier->stats().dropped_writes, 1u);
   EXPECT_EQ(tier->stats().overloaded_writes, 1u);
+  uint64_t spaces = 0;
+  while (spaces < 100 && tier->write_descriptor(0, key_of(spaces), Bytes(60'000)).has_value()) {
+    ++spaces;
+  }
+  EXPECT_LE(spaces, 2u);
+  EXPECT_EQ(code(tier->write_descriptor(0, key_of(spaces), Bytes(60'000))), Errc::overloaded);
+  runner.finish();
+  EXPECT_TRUE(tier->write_descriptor(0, key_of(spaces), Bytes(60'000)).has_value());
   runner.finish();
   EXPECT_EQ(tier->stats().queued_bytes, 0u);
   EXPECT_TRUE(write(page_of(1), false).has_value());

@@ -339,6 +339,20 @@ TEST(LogRecovery, PlacesThatCannotBeReadAreLeftAlone) {
   EXPECT_EQ(pages_left(*log), 10u) << log->lines();
 }
 
+// A disk may try for seconds at each: not once for every record before the place.
+TEST(LogRecovery, APlaceThatCannotBeReadIsNotTriedAgainForEachRecordBeforeIt) {
+  Log log(1, 8 << 20, 32 << 20);
+  constexpr uint64_t kPages = 200;
+  for (uint64_t i = 0; i < kPages; ++i) {
+    ASSERT_TRUE(log.put(page_of(i)).status.has_value());
+  }
+  log.device.unreadable_from = kBlockBytes + (kPages - 1) * kRecordBytes + kBlockBytes;
+  ASSERT_TRUE(log.open().has_value());
+  EXPECT_EQ(log.index->records(), kPages - 1);
+  EXPECT_GT(log.device.failed_reads, 0u);
+  EXPECT_LT(log.device.failed_reads, 20u);
+}
+
 TEST(LogRecovery, ALogWhoseHeadersCannotBeReadIsNotBegunAnew) {
   auto log = ten_pages();
   log->device.unreadable_from = 0;
