@@ -43,7 +43,8 @@ class FileWindow {
   AlignedBuffer memory_;
   uint64_t start_ = 0;   // in the file, of the memory's first byte
   uint64_t filled_ = 0;  // bytes of the memory that hold the file's
-  // Up to here only what is asked for is read: a window over it failed, and a disk may try for seconds.
+  // Up to here only what is asked for is read: a window over it failed, and a disk may try for
+  // seconds.
   uint64_t careful_until_ = 0;
 };
 
