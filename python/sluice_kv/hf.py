@@ -241,6 +241,8 @@ class _Pages:
             raise ValueError(f"the cache holds {len(kv[0][0])} sequences, one can be saved")
         wanted = self._layers, self._dtype, self._heads, self._dim
         for tensor in (tensor for planes in kv for tensor in planes):
+            if tensor.shape[2] != kv[0][0].shape[2]:
+                raise ValueError("the cache's layers hold different tokens: a forward failed half-way")
             found = len(kv), tensor.dtype, tensor.shape[1], tensor.shape[3]
             if found != wanted:
                 raise ValueError(

@@ -9,6 +9,7 @@ engine: it is a miss, or a load that failed, whose tokens the engine computes ag
 that is not handled stops the start with a sentence that names it.
 """
 
+import sys
 import os
 from dataclasses import dataclass, field
 
@@ -122,7 +123,8 @@ class SluiceConnector(KVConnectorBase_V1):
         pass  # pages are taken from the cache after the forward
 
     def wait_for_save(self):
-        if self._mover is not None:
+        # vLLM calls this in a `finally`: after a forward that raised the blocks were not computed.
+        if self._mover is not None and sys.exc_info()[0] is None:
             self._mover.save(self._get_connector_metadata().plan)
 
     def get_finished(self, finished_req_ids):

@@ -61,6 +61,7 @@ def _model_refusals(config) -> dict[str, bool]:
         f"runner {model.runner_type}": model.runner_type != "generate",
         f"quantization {model.quantization}": model.quantization is not None,
         f"dtype {model.dtype}": str(model.dtype) not in TORCH_DTYPES,
+        "hf_config_path": bool(getattr(model, "hf_config_path", None)),
         # The identity is made of the model's own files.
         "hf_overrides": bool(model.hf_overrides),
         f"load_format {config.load_config.load_format}": (

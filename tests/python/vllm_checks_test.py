@@ -63,6 +63,7 @@ class Refusals(unittest.TestCase):
             ("model_config.quantization", "awq", "quantization awq"),
             ("model_config.dtype", "torch.int8", "dtype torch.int8"),
             ("model_config.hf_overrides", {"rope_theta": 1}, "hf_overrides"),
+            ("model_config.hf_config_path", "/elsewhere", "hf_config_path"),
             ("model_config.enable_sleep_mode", True, "enable_sleep_mode"),
             ("load_config.load_format", "dummy", "load_format dummy"),
             ("parallel_config.pipeline_parallel_size", 2, "pipeline_parallel_size"),
