@@ -11,6 +11,7 @@ of five. `request_over_prefill` is the promise: not slower than without.
 
 import argparse
 import json
+import shutil
 import statistics
 import tempfile
 import time
@@ -25,17 +26,15 @@ from sluice_kv.hf import SluiceCache
 RUNS = 5
 
 
-def model_folder() -> str:
+def write_model(folder: str) -> None:
     torch.manual_seed(0)
     config = LlamaConfig(
         hidden_size=2048, intermediate_size=8192, vocab_size=128256, num_hidden_layers=16,
         num_attention_heads=32, num_key_value_heads=8, head_dim=64, rope_theta=5e5,
         max_position_embeddings=131072, tie_word_embeddings=True,
     )
-    folder = tempfile.mkdtemp()
     with torch.device("cuda"):
         AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).save_pretrained(folder)
-    return folder
 
 
 def timed(work) -> tuple[float, object]:
@@ -89,9 +88,10 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--json")
     options = parser.parse_args()
+    folder = tempfile.mkdtemp()  # 2.5 GB
     server = Daemon("--ram", "8GiB")
     try:
-        folder = model_folder()
+        write_model(folder)
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).to("cuda").eval()
         client = api.Client(server.socket, deadline_ms=60000)
         cache = SluiceCache(client, model)
@@ -101,6 +101,7 @@ def main() -> None:
         rows = [measure(model, client, tokens) for tokens in (2048, 8192, 16384)]
     finally:
         server.stop()
+        shutil.rmtree(folder)
     report = {
         "card": torch.cuda.get_device_name(), "torch": torch.__version__,
         "model": "Llama 3.2 1B's shape, random weights, bf16", "rows": rows,
