@@ -65,14 +65,15 @@ struct DeviceCounters {
   DeviceStats snapshot() const;
 };
 
-// An open file. It stays readable after its name was removed.
+// An open file. Once its name was removed its bytes are gone too.
 class BlockFile {
  public:
   virtual ~BlockFile() = default;
   BlockFile(const BlockFile&) = delete;
   BlockFile& operator=(const BlockFile&) = delete;
 
-  // Fills `out` from `offset` on. Errors: truncated (the file ends before), io_error.
+  // Fills `out` from `offset` on. Errors: truncated (the file ends before), not_found (its name was
+  // removed), io_error.
   Status read(uint64_t offset, MutByteSpan out);
 
   // Writes all of `bytes`, growing the file where needed. Errors: no_space, io_error; part of the
@@ -117,7 +118,8 @@ class BlockDevice {
   // All names, ascending, also of what is no file. Errors: io_error.
   Result<std::vector<std::string>> list();
 
-  // Takes a name away; open files stay readable. Errors: not_found, io_error.
+  // Takes a name away and gives its room back at once, also where the file is open: whoever waits
+  // for room needs it now, not when the last reader is done. Errors: not_found, io_error.
   Status remove(const std::string& name);
 
   // Makes created and removed names durable. Errors: io_error.

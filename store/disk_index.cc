@@ -151,9 +151,4 @@ const IndexEntry* DiskIndex::find(uint32_t tenant, const Key& key) const {
   return found == entries_.end() ? nullptr : &found->second;
 }
 
-const IndexSegment* DiskIndex::segment(uint64_t number) const {
-  auto found = segments_.find(number);
-  return found == segments_.end() ? nullptr : &found->second;
-}
-
 }  // namespace sluice::store

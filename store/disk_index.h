@@ -78,8 +78,6 @@ class DiskIndex {
   // Valid until the next call that changes the index.
   const IndexEntry* find(uint32_t tenant, const Key& key) const;
 
-  const IndexSegment* segment(uint64_t number) const;
-
   size_t records() const { return entries_.size(); }
 
   size_t segments() const { return segments_.size(); }

@@ -55,7 +55,13 @@ void read_page(ReadJob& job) {
   if (job.page.has_error()) {
     job.page = read_once(job);  // damage on the way is gone the second time
   }
-  if (job.page.has_error() && job.page.error().code != Errc::io_error) {
+  if (job.page.has_value() || job.page.error().code == Errc::io_error) {
+    return;
+  }
+  if (job.page.error().code == Errc::not_found) {
+    job.page = SLUICE_ERR(
+        Errc::not_found, "page {} went with its segment, to make room", to_hex(job.entry.key));
+  } else {
     job.page = SLUICE_ERR(Errc::damaged,
                           "segment {:016x} offset {}: {}",
                           job.place.segment,

@@ -33,7 +33,8 @@ struct ReadJob {
 
   bool is_cancelled = false;  // erased meanwhile; the owner's
 
-  // What came of it: damaged (the text says what does not agree), io_error.
+  // What came of it: damaged (the text says what does not agree), not_found (its segment was
+  // dropped), io_error.
   Result<DiskPage> page = DiskPage();
 
   // Bytes that the read needs in memory.

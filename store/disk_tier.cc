@@ -68,7 +68,7 @@ Result<std::unique_ptr<DiskTier>> DiskTier::open(const DiskTierConfig& config,
 }
 
 Status DiskTier::recover() {
-  SLUICE_TRY(RecoveredLog log, recover_log(device_, index_, recovery_));
+  SLUICE_TRY(RecoveredLog log, recover_log(device_, config_.descriptors_max, index_, recovery_));
   log_id_ = log.log_id ? *log.log_id : config_.new_log_id ? *config_.new_log_id : random_log_id();
   LogWriterConfig writer;
   writer.log_id = log_id_;

@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <list>
 #include <memory>
 #include <optional>
 #include <set>
@@ -21,6 +22,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "src/base/bytes.h"
@@ -95,7 +97,7 @@ struct DiskTierStats {
   uint64_t hits = 0;               // reads answered with a page
   uint64_t misses = 0;             // reads of a key that is not there
   uint64_t reads_overloaded = 0;   // reads refused because too many were on their way
-  uint64_t read_errors = 0;        // the device failed; the page stays
+  uint64_t read_errors = 0;        // the device failed: out of the index until a restart
   uint64_t damaged = 0;            // pages that did not agree with their sums: gone from the index
   uint64_t written = 0;            // pages, tombstones and cuts in the log
   uint64_t written_bytes = 0;      // to the device
@@ -133,6 +135,11 @@ class DiskTier {
 
   const RecoveryReport& recovery() const { return recovery_; }
 
+  // The report's descriptors, once: the tier has its own.
+  std::list<RecoveredDescriptor> take_descriptors() {
+    return std::exchange(recovery_.descriptors, {});
+  }
+
   // The page's metadata, or nothing. A write is found once it was written, not while it waits.
   std::optional<DiskEntry> find(uint32_t tenant, const Key& key) const;
 
@@ -151,8 +158,8 @@ class DiskTier {
   // Reads a page whole and checks it, a second time where it does not agree at first. Its memory
   // counts against read_bytes_max until keep_alive is dropped. Errors, at once: not_found,
   // overloaded. done: damaged (it is out of the index then, also after a restart, and named in the
-  // daemon's log),
-  // io_error (it stays), not_found (erased meanwhile).
+  // daemon's log), io_error (the same, but a restart tries it again), not_found (erased, or dropped
+  // with its segment meanwhile).
   Status read(uint32_t tenant, const Key& key, DiskReadDone done);
 
   // Takes pages out at once, also those whose write waits; done when a crash cannot bring them
@@ -212,6 +219,7 @@ class DiskTier {
   Status check_write(const DiskWrite& write) const;
   Result<std::shared_ptr<ReadJob>> begin_read(uint32_t tenant, const Key& key);
   void finish_read(const std::shared_ptr<ReadJob>& job);
+  void take_out_unread(const ReadJob& job);
   void queue_loss(const IndexEntry& entry);
   void queue_cut(const DiskCut& cut, const ReadJob& job, DiskDone done);
   void tell_losses(const DiskJob& job);

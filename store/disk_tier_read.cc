@@ -43,23 +43,34 @@ void DiskTier::finish_read(const std::shared_ptr<ReadJob>& job) {
     job->page = SLUICE_ERR(Errc::not_found, "page {} was erased", to_hex(job->entry.key));
   } else if (job->page.has_value()) {
     ++stats_.hits;
-  } else if (job->page.error().code == Errc::io_error) {
-    ++stats_.read_errors;
-    warn(fmt::format("page {} could not be read and stays in the log: {}",
-                     to_hex(job->entry.key),
-                     job->page.error().to_string()));
+  } else if (job->page.error().code == Errc::not_found) {
+    ++stats_.misses;
   } else {
-    const IndexEntry* entry = index_.find(job->entry.tenant, job->entry.key);
-    if (entry != nullptr && entry->log.sequence == job->entry.sequence) {
-      queue_loss(*entry);
-      ++stats_.damaged;
-      warn(
-          fmt::format("page {} is damaged and out of the index: {}; where this happens again, test "
-                      "the disk (smartctl -a)",
-                      to_hex(job->entry.key),
-                      job->page.error().to_string()));
-    }
+    stats_.read_errors += job->page.error().code == Errc::io_error ? 1 : 0;
+    take_out_unread(*job);
   }
+}
+
+// A page that cannot be had goes out of the index, so that the next put of it writes it anew; a
+// damaged one for good, one that the device failed to read until a restart.
+void DiskTier::take_out_unread(const ReadJob& job) {
+  const IndexEntry* entry = index_.find(job.entry.tenant, job.entry.key);
+  if (entry == nullptr || entry->log.sequence != job.entry.sequence) {
+    return;
+  }
+  const bool is_damaged = job.page.error().code == Errc::damaged;
+  if (is_damaged) {
+    queue_loss(*entry);
+    ++stats_.damaged;
+  } else {
+    index_.lose(job.entry.tenant, job.entry.key);
+  }
+  warn(fmt::format("page {} {}: {}; where this happens again, test the disk (smartctl -a)",
+                   to_hex(job.entry.key),
+                   is_damaged
+                       ? "is damaged and out of the index"
+                       : "could not be read, and is tried again after a restart if nobody puts it",
+                   job.page.error().to_string()));
 }
 
 // Takes a damaged page out for good. Where the queue is full it is found damaged again after a

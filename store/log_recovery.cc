@@ -221,12 +221,14 @@ Result<RecoveredLog> Recovery::run() {
     report_.log_bytes += bytes;
   }
   report_.records = index_.records();
-  report_.page_bytes = index_.page_bytes();
   return std::move(out_);
 }
 
-Result<RecoveredLog> recover_log(BlockDevice& device, DiskIndex& index, RecoveryReport& report) {
-  return Recovery(device, index, report).run();
+Result<RecoveredLog> recover_log(BlockDevice& device,
+                                 uint32_t descriptors_max,
+                                 DiskIndex& index,
+                                 RecoveryReport& report) {
+  return Recovery(device, descriptors_max, index, report).run();
 }
 
 }  // namespace sluice::store

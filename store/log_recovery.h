@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <list>
 #include <map>
 #include <memory>
 #include <string>
@@ -33,14 +34,13 @@ struct RecoveryReport {
   uint64_t scanned_segments = 0;  // of these, read whole for want of a footer
   uint64_t log_bytes = 0;
   uint64_t records = 0;     // pages that can be read now
-  uint64_t page_bytes = 0;  // of these
   uint64_t tombstones = 0;  // deleted keys met
   uint64_t cuts = 0;        // applied
   uint64_t losses = 0;      // the same
   uint64_t dropped_tails = 0;
   uint64_t damaged = 0;            // places that were passed over
   std::vector<std::string> lines;  // what was dropped and passed over and why; kRecoveryLinesMax
-  std::vector<RecoveredDescriptor> descriptors;
+  std::list<RecoveredDescriptor> descriptors;  // the newest, in the order of their last records
 };
 
 struct RecoveredLog {
@@ -50,8 +50,12 @@ struct RecoveredLog {
   std::optional<CurrentSegment> last_whole;  // the newest one, if it can be gone on with
 };
 
-// Fills `index` and `report`. Errors: bad_version (a segment of a later version; the text names the
-// command that discards it), bad_value (a segment of another log, a number out of range), io_error.
-Result<RecoveredLog> recover_log(BlockDevice& device, DiskIndex& index, RecoveryReport& report);
+// Fills `index` and `report`; of the descriptors only the newest `descriptors_max`, each of which
+// may have 64 KiB. Errors: bad_version (a segment of a later version; the text names the command
+// that discards it), bad_value (a segment of another log, a number out of range), io_error.
+Result<RecoveredLog> recover_log(BlockDevice& device,
+                                 uint32_t descriptors_max,
+                                 DiskIndex& index,
+                                 RecoveryReport& report);
 
 }  // namespace sluice::store

@@ -2,10 +2,10 @@
 // whose, and log_recovery_segment.cc, which takes each of them in.
 #pragma once
 
+#include <list>
 #include <map>
 #include <memory>
 #include <optional>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -37,8 +37,8 @@ struct Rewrite {
 
 class Recovery {
  public:
-  Recovery(BlockDevice& device, DiskIndex& index, RecoveryReport& report)
-      : device_(device), index_(index), report_(report) {}
+  Recovery(BlockDevice& device, uint32_t descriptors_max, DiskIndex& index, RecoveryReport& report)
+      : device_(device), descriptors_max_(descriptors_max), index_(index), report_(report) {}
 
   Result<RecoveredLog> run();
 
@@ -50,7 +50,7 @@ class Recovery {
   Result<std::optional<LogId>> log_id() const;
   Status check_log_ids() const;
   void recover_segment(Candidate& candidate);
-  void take_footer(Candidate& candidate, const std::vector<LogEntry>& entries);
+  bool take_footer(Candidate& candidate, const std::vector<LogEntry>& entries);
   void scan(Candidate& candidate, const Result<Trailer>& trailer, const Error& no_footer);
   ScanResult read_records(Candidate& candidate, uint64_t end, Rewrite& rewrite);
   void judge_tail(const Candidate& candidate,
@@ -63,17 +63,19 @@ class Recovery {
   bool seal(Candidate& candidate, const ScanResult& found);
   void drop_empty(const Candidate& candidate);
   void apply(const LogEntry& entry);
+  bool knows_space(const LogEntry& descriptor);
   void take_descriptor(const ScannedRecord& record);
   void line(std::string text);
   void describe(const Candidate& candidate, const ScanResult& found);
 
   BlockDevice& device_;
+  const uint32_t descriptors_max_;
   DiskIndex& index_;
   RecoveryReport& report_;
   std::vector<Candidate> candidates_;  // ascending
   LogId log_id_{};
   RecoveredLog out_;
-  std::set<RecordId> described_;
+  std::map<RecordId, std::list<RecoveredDescriptor>::iterator> described_;  // in the report
 };
 
 }  // namespace sluice::store

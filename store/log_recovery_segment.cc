@@ -6,21 +6,40 @@
 
 namespace sluice::store {
 
-void Recovery::take_descriptor(const ScannedRecord& record) {
-  const LogEntry& entry = record.head.entry;
-  if (described_.insert({entry.tenant, entry.key}).second) {
-    report_.descriptors.push_back({.tenant = entry.tenant,
-                                   .space_id = entry.key,
-                                   .bytes = Bytes(record.body.begin(), record.body.end())});
+// Whether the descriptor's space is known already; it is the newest then.
+bool Recovery::knows_space(const LogEntry& descriptor) {
+  auto known = described_.find({descriptor.tenant, descriptor.key});
+  if (known == described_.end()) {
+    return false;
   }
+  std::list<RecoveredDescriptor>& all = report_.descriptors;
+  all.splice(all.end(), all, known->second);
+  return true;
 }
 
-// Takes the footer's word; only descriptors are read now.
-void Recovery::take_footer(Candidate& candidate, const std::vector<LogEntry>& entries) {
+void Recovery::take_descriptor(const ScannedRecord& record) {
+  const LogEntry& entry = record.head.entry;
+  if (knows_space(entry)) {
+    return;
+  }
+  std::list<RecoveredDescriptor>& all = report_.descriptors;
+  if (all.size() == descriptors_max_) {
+    described_.erase({all.front().tenant, all.front().space_id});
+    all.pop_front();
+  }
+  all.push_back({.tenant = entry.tenant,
+                 .space_id = entry.key,
+                 .bytes = Bytes(record.body.begin(), record.body.end())});
+  described_[{entry.tenant, entry.key}] = std::prev(all.end());
+}
+
+// Takes the footer's word; only descriptors are read now. False where one is damaged.
+bool Recovery::take_footer(Candidate& candidate, const std::vector<LogEntry>& entries) {
+  const uint64_t damaged = report_.damaged;
   FileWindow window(*candidate.file, candidate.bytes, 0);
   for (const LogEntry& entry : entries) {
     apply(entry);
-    if (entry.type != EntryType::descriptor || described_.contains({entry.tenant, entry.key})) {
+    if (entry.type != EntryType::descriptor || knows_space(entry)) {
       continue;
     }
     auto record = read_record(window, {log_id_, candidate.number, entry.offset});
@@ -34,6 +53,7 @@ void Recovery::take_footer(Candidate& candidate, const std::vector<LogEntry>& en
                        record.has_error() ? record.error().to_string() : "another record"));
     }
   }
+  return report_.damaged == damaged;
 }
 
 void Recovery::describe(const Candidate& candidate, const ScanResult& found) {
@@ -242,10 +262,10 @@ void Recovery::recover_segment(Candidate& candidate) {
     auto entries = read_footer(*candidate.file, *trailer);
     if (entries.has_value() && !entries->empty()) {
       // The process may have ended before anybody synced.
-      if (sync(candidate, {})) {
+      const bool is_durable = sync(candidate, {});
+      if (take_footer(candidate, *entries) && is_durable) {
         keep_last(candidate, trailer->footer_offset, *entries);
       }
-      take_footer(candidate, *entries);
       return;
     }
     no_footer = entries.has_error() ? entries.error() : Error{};

@@ -8,8 +8,10 @@ namespace sluice::store {
 namespace {
 
 // After a full device did not take a batch even without the oldest segment: somebody else fills it,
-// and dropping a segment a batch would only empty the log for them.
+// and dropping a segment a batch would only empty the log for them. Longer each time, till a batch
+// gets through.
 constexpr uint64_t kFullPauseNs = 5'000'000'000;
+constexpr uint64_t kFullPauseMaxNs = 600'000'000'000;
 
 Record descriptor_record(const RecordId& key, const Bytes& bytes) {
   Record record;
@@ -158,9 +160,7 @@ Status LogWriter::drop_oldest(WriteReport& report) {
   if (status.has_error() && status.error().code != Errc::not_found) {
     return status;
   }
-  if (status.has_value()) {
-    report.dropped.push_back({.number = number, .bytes = bytes});
-  }
+  report.dropped.push_back({.number = number, .bytes = bytes});  // also where somebody else did it
   SLUICE_CHECK(device_.sync_folder(SyncSite::segment_drop));
   segments_.erase(number);
   return {};
@@ -321,8 +321,12 @@ WriteReport LogWriter::write(LogBatch& batch, const WriteOptions& options) {
   if (report.status.has_error()) {
     give_up(report, report.status.error());
     if (report.status.error().code == Errc::no_space && !full_until_ns_) {
-      full_until_ns_ = clock_.now_ns() + kFullPauseNs;
+      full_pause_ns_ = std::clamp(2 * full_pause_ns_, kFullPauseNs, kFullPauseMaxNs);
+      full_until_ns_ = clock_.now_ns() + full_pause_ns_;
     }
+  } else if (!batch.records().empty()) {
+    full_until_ns_.reset();
+    full_pause_ns_ = 0;
   }
   report.durable_sequence = durable_sequence_;
   report.log_bytes = log_bytes();

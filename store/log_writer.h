@@ -3,7 +3,9 @@
 // Not the index and no queue: what it did comes back as a report. Blocks; used from one thread at a
 // time, the runner's write lane. A segment whose write or sync failed is closed at once: cut to
 // what is good in it, never appended to again. A batch that met this is tried once more in the next
-// segment, where the device is full after the oldest segment was dropped.
+// segment, where the device is full after the oldest segment was dropped. A dropped segment's room
+// is there at once (BlockDevice::remove), its report comes later: who reads it meanwhile finds
+// nothing.
 #pragma once
 
 #include <cstdint>
@@ -38,8 +40,6 @@ struct FailedSegment {
 struct DroppedSegment {
   uint64_t number = 0;
   uint64_t bytes = 0;
-
-  bool operator==(const DroppedSegment&) const = default;
 };
 
 // What a call did, in the order in which it has to be taken over.
@@ -150,7 +150,8 @@ class LogWriter {
   std::map<RecordId, std::shared_ptr<const Bytes>> descriptors_;
   uint64_t durable_sequence_ = 0;
   std::optional<uint64_t>
-      full_until_ns_;  // the device is full: nothing is dropped for it till then
+      full_until_ns_;           // the device is full: nothing is dropped for it till then
+  uint64_t full_pause_ns_ = 0;  // the last one; 0 once a batch got through
 };
 
 }  // namespace sluice::store

@@ -63,7 +63,7 @@ class PosixFile final : public BlockFile {
         return device_error(fmt::format("read at offset {} of", offset + at), path_);
       }
       if (got == 0) {
-        return SLUICE_ERR(Errc::truncated,
+        return SLUICE_ERR(is_removed() ? Errc::not_found : Errc::truncated,
                           "{} ends at {}, read from {} to {}",
                           path_,
                           offset + at,
@@ -116,6 +116,12 @@ class PosixFile final : public BlockFile {
       return device_error("look at", path_);
     }
     return static_cast<uint64_t>(info.st_size);
+  }
+
+  bool is_removed() const {
+    struct stat info {};
+
+    return fstat(fd_, &info) == 0 && info.st_nlink == 0;
   }
 
   std::string path_;
@@ -190,19 +196,21 @@ PosixDevice::~PosixDevice() {
   }
 }
 
-// Some file systems refuse O_DIRECT when the file is opened, some at the first transfer. What a
-// start that was killed left of the probe goes first.
+// Some file systems refuse O_DIRECT when the file is opened, some at the first transfer. Any other
+// failure, a full disk first, says nothing about it and shows where it matters. What a start that
+// was killed left of the probe goes first.
 bool PosixDevice::probe_direct() const {
   unlinkat(folder_fd_, kProbeName, 0);
   int flags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW | O_DIRECT;
+  const auto is_refused = [] { return errno == EINVAL || errno == EOPNOTSUPP; };
   int fd = openat(folder_fd_, kProbeName, flags, 0600);
   if (fd < 0) {
-    return false;
+    return !is_refused();
   }
   AlignedBuffer block(kBlockBytes);
   std::fill(block.bytes().begin(), block.bytes().end(), uint8_t{0});
-  bool works = pwrite(fd, block.bytes().data(), kBlockBytes, 0) == ssize_t{kBlockBytes} &&
-               pread(fd, block.bytes().data(), kBlockBytes, 0) == ssize_t{kBlockBytes};
+  const bool works = (pwrite(fd, block.bytes().data(), kBlockBytes, 0) >= 0 || !is_refused()) &&
+                     (pread(fd, block.bytes().data(), kBlockBytes, 0) >= 0 || !is_refused());
   close(fd);
   unlinkat(folder_fd_, kProbeName, 0);
   return works;
@@ -261,10 +269,17 @@ Result<std::vector<std::string>> PosixDevice::do_list() {
 }
 
 Status PosixDevice::do_remove(const std::string& name) {
+  const int fd = openat(folder_fd_, name.c_str(), O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+  Status status;
   if (unlinkat(folder_fd_, name.c_str(), 0) != 0) {
-    return device_error("remove", path_of(name));
+    status = device_error("remove", path_of(name));
   }
-  return {};
+  if (fd >= 0) {
+    // Where this fails the room comes back when the last reader closes the file.
+    (void)(status.has_value() && ftruncate(fd, 0) == 0);
+    close(fd);
+  }
+  return status;
 }
 
 Status PosixDevice::do_sync_folder(SyncSite) {

@@ -35,7 +35,7 @@ Result<std::unique_ptr<PageCache>> PageCache::open(PageCacheConfig config) {
   SLUICE_TRY(auto ram, store::RamTier::open(config.ram));
   std::unique_ptr<PageCache> cache(new PageCache(std::move(ram), std::move(config.disk)));
   if (cache->disk_ != nullptr) {
-    for (const store::RecoveredDescriptor& found : cache->disk_->recovery().descriptors) {
+    for (const store::RecoveredDescriptor& found : cache->disk_->take_descriptors()) {
       // One that does not parse is none of a space that anybody can open.
       if (auto space = cache->spaces_.open(found.tenant, found.bytes); space.has_value()) {
         (*space)->stored = true;

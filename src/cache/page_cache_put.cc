@@ -233,6 +233,12 @@ void PageCache::erase(const OpenSpace& open, std::span<const Key> keys, const Er
     std::optional<store::Record> newest = newest_for_disk({tenant, key});
     if (disk_ != nullptr && (!newest || newest->space_id == open.space->id)) {
       deleted.push_back({.tenant = tenant, .key = key});
+    } else if (find_on_disk(open, key)) {
+      // A tombstone would take the other space's page too, which it may have been told is durable.
+      return done(SLUICE_ERR(Errc::overloaded,
+                             "page {}: another space's put of this key is on its way to disk; "
+                             "delete it again later",
+                             to_hex(key)));
     }
   }
   if (!deleted.empty()) {

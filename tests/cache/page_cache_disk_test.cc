@@ -162,6 +162,22 @@ TEST_F(PageCacheDiskTest, APageDamagedOnDiskIsAMissAndGone) {
   EXPECT_EQ(cache_->stats().promoted, 0u);
 }
 
+TEST_F(PageCacheDiskTest, APageThatTheDiskCannotReadIsWrittenAnewByItsNextPut) {
+  Bytes page = put(1, Durability::disk);
+  restart();
+  device_.faults.read_error = 1000;
+  EXPECT_EQ(get(1).error().code, Errc::io_error);
+  EXPECT_EQ(get(1).error().code, Errc::not_found);
+  put(1, Durability::disk);
+  device_.faults.read_error = 0;
+  EXPECT_EQ(cache_->stats().disk->written, 1u);
+  for (auto& [name, content] : device_.files()) {
+    store::SimDevice::flip(*content, 2 * 4096, 3);  // in the first one
+  }
+  lose_power();
+  EXPECT_EQ(bytes_of_page(1), page);
+}
+
 TEST_F(PageCacheDiskTest, ADamageReportIsCheckedOnDiskToo) {
   put(1, Durability::disk);
   const codec::EncodingId id = get(1)->encoding_id;

@@ -71,9 +71,13 @@ class PageCacheModelTest : public CacheOnDisk, public ::testing::WithParamInterf
                 [this, key](const Result<PageAnswer>& answer) { check(key, answer); });
   }
 
-  // The version that was served, or nothing.
+  // The version that was served, or nothing. What the disk could not read it need not have: a worse
+  // page that is put then stays.
   std::optional<size_t> check(uint64_t key, const Result<PageAnswer>& answer) {
     if (answer.has_error()) {
+      if (answer.error().code == Errc::io_error) {
+        promises_[key].least_rank = -1;
+      }
       return std::nullopt;
     }
     const Bytes page = joined(*answer);

@@ -224,6 +224,22 @@ TEST_F(PageCacheOrderTest, ADoubtIsNotHeldAgainstAPageThatCameMeanwhile) {
   EXPECT_EQ(bytes_of_page(1), better);
 }
 
+TEST_F(PageCacheOrderTest, ADeleteSaysSoWhereAnotherSpacesPutOfItsKeyIsOnItsWay) {
+  Descriptor salted = sample_descriptor();
+  salted.user_salt = {1};
+  const OpenSpace other = open(salted);
+  const Key key = page_key_of(1);
+  put(1);
+  runner_.finish();
+  lanes_.hold(store::Lane::write);
+  EXPECT_TRUE(calls().put(other, key, page_of(1)).has_value());
+  EXPECT_EQ(calls().erase(space_, {&key, 1}).error().code, Errc::overloaded);
+  lanes_.release(store::Lane::write);
+  runner_.finish();
+  EXPECT_EQ(*calls().erase(space_, {&key, 1}), 0u) << "the other one took its place";
+  EXPECT_EQ(get(1).error().code, Errc::not_found);
+}
+
 TEST_F(PageCacheOrderTest, AWriteOnItsWayIsDeletedAlsoWhereAnotherSpaceHoldsItsKey) {
   Descriptor salted = sample_descriptor();
   salted.user_salt = {1};

@@ -145,7 +145,12 @@ Status SimDevice::do_remove(const std::string& name) {
   if (!names_.contains(name) || keeps_names || !count_change(in_part)) {
     return SLUICE_ERR(Errc::io_error, "cannot remove {}", name);
   }
-  names_.erase(name);
+  SimContent& content = *names_.extract(name).mapped();
+  content.is_removed = true;
+  content.length_is_dirty = !content.now.empty();
+  content.now.clear();
+  content.dirty.clear();
+  content.unsaved.clear();
   return {};
 }
 
@@ -169,7 +174,9 @@ Status SimDevice::read(SimContent& content, uint64_t offset, MutByteSpan out) {
     return SLUICE_ERR(Errc::io_error, "the simulated device cannot read");
   }
   if (offset + out.size() > content.now.size()) {
-    return SLUICE_ERR(Errc::truncated, "the file ends at {}", content.now.size());
+    return SLUICE_ERR(content.is_removed ? Errc::not_found : Errc::truncated,
+                      "the file ends at {}",
+                      content.now.size());
   }
   const Bytes* from = &content.now;
   if (chance(faults.stale_read) && offset + out.size() <= content.durable.size()) {
@@ -375,6 +382,7 @@ void SimDevice::crash() {
     content->dirty.clear();
     content->unsaved.clear();
     content->length_is_dirty = false;
+    content->is_removed = false;
   }
   names_ = left;
   durable_names_ = left;

@@ -53,6 +53,7 @@ struct SimContent {
   std::set<uint64_t> dirty;    // sectors of `now` that no sync has reached
   std::set<uint64_t> unsaved;  // that a failed sync left marked as clean: no later one writes them
   bool length_is_dirty = false;
+  bool is_removed = false;  // its name is
 };
 
 class SimDevice final : public BlockDevice {

@@ -49,6 +49,7 @@ void DiskModel::open() {
   reached_.tails += tier_->recovery().dropped_tails;
   ends_at_ = steps_ + 20 + prng_.below(config_.is_small ? 400 : 250);
   oracle_.restart();
+  unread_.clear();
   compare();
   for (uint32_t tenant = 0; tenant < 2; ++tenant) {
     for (uint64_t i = 0; i < 20; ++i) {
@@ -159,6 +160,8 @@ void DiskModel::cut() {
     if (acked.has_value()) {
       ++reached_.cut_acks;
       oracle_.cut_is_durable(id, ticket, bytes);
+    } else if (acked.error().code == Errc::io_error) {
+      unread_.insert(id);
     }
   });
   if (status.has_value()) {
@@ -177,8 +180,9 @@ void DiskModel::read() {
       if (auto wrong = oracle_.check_bytes(id, *page)) {
         fail("read: " + *wrong);
       }
-    } else if (page.error().code != Errc::not_found && !config_.is_failing &&
-               !device_.is_stopped()) {
+    } else if (page.error().code == Errc::io_error && device_.is_stopped()) {
+      unread_.insert(id);
+    } else if (page.error().code != Errc::not_found && !config_.is_failing) {
       fail("read: " + page.error().to_string());
     }
   });
@@ -235,6 +239,9 @@ void DiskModel::compare() {
       shown[id] = tier_->find(tenant, id.second);
       if (auto wrong = oracle_.check(id, shown[id])) {
         fail(*wrong);
+      }
+      if (!shown[id] && unread_.contains(id)) {
+        shown.erase(id);
       }
     }
   }

@@ -1,6 +1,8 @@
 // A disk tier on a simulated device, driven by a seed and checked against the oracle at every step.
 #pragma once
 
+#include <set>
+
 #include "src/base/clock.h"
 #include "tests/sim/sim_device.h"
 #include "tests/sim/step_runner.h"
@@ -66,6 +68,7 @@ class DiskModel {
   ManualClock clock_;
   DiskOracle oracle_;
   std::unique_ptr<DiskTier> tier_;
+  std::set<Id> unread_;  // the device could not: they need not be shown until a restart
   uint64_t steps_ = 0;
   uint64_t ends_at_ = 0;  // step at which the process ends
   std::string failure_;

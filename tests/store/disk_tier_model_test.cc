@@ -107,9 +107,9 @@ const Witness kWitnesses[] = {
     {.site = SyncSite::commit, .seed = 1},
     {.site = SyncSite::seal, .seed = 1},
     {.site = SyncSite::segment_name, .seed = 1},
-    {.site = SyncSite::segment_drop, .is_drop_twice = true, .seed = 188},
+    {.site = SyncSite::segment_drop, .is_drop_twice = true, .seed = 1075},
     {.site = SyncSite::recovered_segment, .seed = 1},
-    {.site = SyncSite::recovered_folder, .is_drop_twice = true, .seed = 3797},
+    {.site = SyncSite::recovered_folder, .is_drop_twice = true, .seed = 5038},
 };
 
 TEST(DiskTierModel, EverySyncIsNeeded) {

@@ -15,6 +15,8 @@
 
 namespace sluice::store {
 
+inline constexpr uint32_t kLogDescriptorsMax = 16;
+
 class Log {
  public:
   explicit Log(uint64_t seed = 1,
@@ -29,7 +31,7 @@ class Log {
   Status open() {
     index = std::make_unique<DiskIndex>();
     report = {};
-    SLUICE_TRY(RecoveredLog recovered, recover_log(device, *index, report));
+    SLUICE_TRY(RecoveredLog recovered, recover_log(device, kLogDescriptorsMax, *index, report));
     LogWriterConfig config;
     config.log_id = recovered.log_id.value_or(sample_log_id());
     config.capacity_bytes = capacity_bytes_;

@@ -163,6 +163,18 @@ TEST(LogWriter, ADeviceThatOthersFillDoesNotCostTheWholeLog) {
   }
   EXPECT_LE(dropped, 2u);
   EXPECT_TRUE(log.has(page_of(15)));
+  // Nor does it in an hour, try for try.
+  Log patient(1, 64 << 10, 64 << 20);
+  for (uint64_t i = 0; i < 200; ++i) {
+    ASSERT_TRUE(patient.put(page_of(i)).status.has_value());
+  }
+  const size_t before = patient.device.files().size();
+  patient.device.capacity_bytes = 0;
+  for (uint64_t second = 0; second < 3600; ++second) {
+    EXPECT_TRUE(patient.put(page_of(1000)).status.has_error());
+    patient.clock.advance_ns(1'000'000'000);
+  }
+  EXPECT_GE(patient.device.files().size() + 14, before);
   log.device.capacity_bytes = ~0ull;
   EXPECT_TRUE(log.put(page_of(30)).status.has_value());
   EXPECT_TRUE(log.has(page_of(30)));
@@ -181,8 +193,33 @@ TEST(LogWriter, EverySegmentHasTheDescriptorsOfItsPages) {
   ASSERT_FALSE(log.device.files().contains(segment_name(1)));
   ASSERT_TRUE(log.open().has_value());
   ASSERT_EQ(log.report.descriptors.size(), 1u);
-  EXPECT_EQ(log.report.descriptors[0].space_id, space);
-  EXPECT_EQ(log.report.descriptors[0].bytes, descriptor);
+  EXPECT_EQ(log.report.descriptors.front().space_id, space);
+  EXPECT_EQ(log.report.descriptors.front().bytes, descriptor);
+}
+
+TEST(LogWriter, AStartKnowsTheNewestDescriptors) {
+  Log log(1, 64 << 10, 1 << 20);
+  std::vector<Key> spaces;
+  for (uint8_t i = 0; i < 20; ++i) {
+    const Bytes descriptor(100, i);
+    spaces.push_back(sha256(descriptor));
+    log.writer->describe({0, spaces.back()}, std::make_shared<Bytes>(descriptor));
+  }
+  // Each once, in one segment after the other; then the first one again, in the last segment.
+  for (uint64_t i = 0; i <= 20; ++i) {
+    Sample page = page_of(i);
+    page.record.space_id = spaces[i % 20];
+    ASSERT_TRUE(log.put(page).status.has_value());
+  }
+  for (bool is_sealed : {false, true}) {
+    if (is_sealed) {
+      ASSERT_TRUE(log.seal().status.has_value());
+    }
+    ASSERT_TRUE(log.open().has_value());
+    ASSERT_EQ(log.report.descriptors.size(), kLogDescriptorsMax);
+    EXPECT_EQ(log.report.descriptors.back().space_id, spaces[0]);
+    EXPECT_EQ(log.report.descriptors.front().space_id, spaces[20 + 1 - kLogDescriptorsMax]);
+  }
 }
 
 TEST(LogWriter, NamesAreSyncedBetweenTwoDrops) {

@@ -101,9 +101,18 @@ TEST_P(PosixDeviceFolder, NamesAreListedAndRemovedAndNeverTakenTwice) {
   ASSERT_TRUE(device->remove("b").has_value());
   EXPECT_EQ(device->remove("b").error().code, Errc::not_found);
   EXPECT_EQ(device->open("b").error().code, Errc::not_found);
-  AlignedBuffer out(4096);
-  EXPECT_TRUE(file->read(0, out.bytes()).has_value());
   EXPECT_EQ(device->path_of("b"), folder_ + "/log/b");
+}
+
+TEST_P(PosixDeviceFolder, ARemovedFileGivesItsRoomBackWhileItIsOpen) {
+  auto device = open();
+  auto writer = *device->create("a");
+  auto reader = *device->open("a");
+  ASSERT_TRUE(writer->write(0, counted(8192).bytes()).has_value());
+  ASSERT_TRUE(device->remove("a").has_value());
+  EXPECT_EQ(*reader->size(), 0u);
+  AlignedBuffer out(4096);
+  EXPECT_EQ(reader->read(0, out.bytes()).error().code, Errc::not_found);
 }
 
 TEST_P(PosixDeviceFolder, IsOpenOnceAtATime) {
