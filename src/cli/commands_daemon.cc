@@ -20,7 +20,7 @@ Result<int> ping(const DaemonOptions& options, const OutputOptions& output) {
   SLUICE_TRY(auto client, open_client(options));
   std::array<uint64_t, kPings> took_ns{};
   for (uint64_t& ns : took_ns) {
-    SLUICE_TRY(auto* requester, client->requester());
+    SLUICE_TRY(auto requester, client->requester());
     const uint64_t start = clock.now_ns();
     SLUICE_CHECK(requester->stats(client->call_options()));
     ns = clock.now_ns() - start;
@@ -38,7 +38,7 @@ Result<int> ping(const DaemonOptions& options, const OutputOptions& output) {
 
 Result<int> stat(const DaemonOptions& options, const OutputOptions& output) {
   SLUICE_TRY(auto client, open_client(options));
-  SLUICE_TRY(auto* requester, client->requester());
+  SLUICE_TRY(auto requester, client->requester());
   SLUICE_TRY(auto reply, requester->stats(client->call_options()));
   nlohmann::json out = nlohmann::json::object();
   for (const auto& stat : reply.stats) {

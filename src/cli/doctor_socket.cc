@@ -96,7 +96,7 @@ std::string daemon_hint(Errc code) {
 
 // What the daemon's RAM tier may take; 0 where it does not say.
 Result<uint64_t> ram_capacity(client::Client& client) {
-  SLUICE_TRY(auto* requester, client.requester());
+  SLUICE_TRY(auto requester, client.requester());
   SLUICE_TRY(auto reply, requester->stats(client.call_options()));
   for (const auto& stat : reply.stats) {
     if (stat.name == "ram_capacity_bytes") {

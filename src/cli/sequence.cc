@@ -65,7 +65,7 @@ Result<std::unique_ptr<client::Client>> open_client(const DaemonOptions& options
              client::Client::open({.address = options.socket,
                                    .token_file = options.token_file,
                                    .deadline_ms = options.deadline_ms}));
-  Result<transport::Requester*> connected = client->requester();
+  const auto connected = client->requester();
   if (connected.has_error() && connected.error().code == Errc::io_error) {
     return SLUICE_ERR(
         Errc::connection_lost, "{}; `sluice doctor` says what to do", connected.error().text);

@@ -72,9 +72,9 @@ Result<std::unique_ptr<Client>> Client::open(ClientOptions options) {
   return std::unique_ptr<Client>(new Client(std::move(options)));
 }
 
-Result<transport::Requester*> Client::requester() {
+Result<std::shared_ptr<transport::Requester>> Client::requester() {
   if (requester_ != nullptr && requester_->usable()) {
-    return requester_.get();
+    return requester_;
   }
   requester_.reset();
   const uint64_t now = clock_.now_ns();
@@ -87,7 +87,7 @@ Result<transport::Requester*> Client::requester() {
   SLUICE_TRY(requester_, connect());
   connected_ns_ = clock_.now_ns();
   ++generation_;
-  return requester_.get();
+  return requester_;
 }
 
 // Read for each connection: a token may change while the process runs. A unix socket needs none.

@@ -47,7 +47,7 @@ class Client {
   // Errors: connection_lost, timed_out (at once, while a daemon that hung is left alone),
   // io_error, protocol_error and its like, identity_mismatch (the daemon's key chain makes other
   // keys of the same tokens), draining.
-  Result<transport::Requester*> requester();
+  Result<std::shared_ptr<transport::Requester>> requester();
 
   // Deadline of a request that starts now, and the trace id that the daemon's log lines show.
   transport::CallOptions call_options() const;
@@ -94,7 +94,7 @@ class Client {
 
   ClientOptions options_;
   SteadyClock clock_;
-  std::unique_ptr<transport::Requester> requester_;
+  std::shared_ptr<transport::Requester> requester_;  // a PutWindow may hold it longer
   uint64_t generation_ = 0;
   std::string daemon_software_;
   uint32_t calls_ = 0;  // one inside another

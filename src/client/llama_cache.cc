@@ -86,7 +86,7 @@ Result<uint32_t> LlamaCache::ask(std::span<const Hash32> keys, uint32_t max_kl) 
     group.keys.assign(own.begin(), own.end());
     request.groups.push_back(std::move(group));
   }
-  SLUICE_TRY(transport::Requester * requester, client_.requester());
+  SLUICE_TRY(const std::shared_ptr<transport::Requester> requester, client_.requester());
   SLUICE_TRY(transport::LookupReply reply, requester->lookup(request, client_.call_options()));
   const size_t n_pages = keys.size() / spaces_.size();
   if (reply.common_pages > n_pages) {

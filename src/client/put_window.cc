@@ -77,7 +77,7 @@ Status PutWindow::send(Put put) {
 Result<uint64_t> PutWindow::send_request(Put& put) {
   if (under_way_.empty()) {
     SLUICE_TRY(Space::Opened open, space_.opened());
-    requester_ = open.requester;
+    requester_ = std::move(open.requester);
     handle_ = open.handle;
   }
   put.request.handle = handle_;

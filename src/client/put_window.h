@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <vector>
 
 #include "src/base/bytes.h"
@@ -64,12 +65,12 @@ class PutWindow {
   Status receive_one();
   Put take(uint64_t number);
   Status answered(Put put, const Result<transport::PutReply>& reply);
-  Status fail_all(const Error& error);
 
   Space& space_;
   transport::Ack ack_;
   Done done_;
-  transport::Requester* requester_ = nullptr;  // of those under way
+  // Of those under way. The client lets go of it after a call that lost time.
+  std::shared_ptr<transport::Requester> requester_;
   uint32_t handle_ = 0;
   std::vector<Put> under_way_;
   std::vector<Put> again_;  // found the daemon overloaded

@@ -178,7 +178,7 @@ int sluice_stats(sluice_client* client, const char** json_out) {
     SLUICE_REQUIRE(client);
     SLUICE_REQUIRE(json_out);
     sluice::client::Client::Call call(*client->client);
-    SLUICE_TRY(auto* requester, client->client->requester());
+    SLUICE_TRY(auto requester, client->client->requester());
     SLUICE_TRY(auto reply, requester->stats(client->client->call_options()));
     nlohmann::json stats = nlohmann::json::object();
     for (const auto& stat : reply.stats) {

@@ -47,7 +47,7 @@ Result<uint32_t> Space::handle() {
 }
 
 Result<Space::Opened> Space::opened() {
-  SLUICE_TRY(transport::Requester * requester, client_.requester());
+  SLUICE_TRY(std::shared_ptr<transport::Requester> requester, client_.requester());
   if (generation_ != client_.generation()) {
     transport::OpenRequest request{.worst_kl = quality_.worst_kl, .descriptor = descriptor_};
     SLUICE_TRY(transport::OpenReply reply, requester->open(request, client_.call_options()));
@@ -61,7 +61,7 @@ Result<Space::Opened> Space::opened() {
     handle_ = reply.handle;
     generation_ = client_.generation();
   }
-  return Opened{requester, handle_};
+  return Opened{std::move(requester), handle_};
 }
 
 Result<uint32_t> Space::lookup(std::span<const Hash32> keys, uint32_t max_kl) {

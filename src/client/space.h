@@ -123,7 +123,7 @@ class Space {
 
   // The requester and this space's handle on its connection.
   struct Opened {
-    transport::Requester* requester = nullptr;
+    std::shared_ptr<transport::Requester> requester;
     uint32_t handle = 0;
   };
 

@@ -3,8 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <map>
 #include <set>
+#include <thread>
 
 #include "src/client/space.h"
 #include "tests/support/test_daemon.h"
@@ -45,6 +47,7 @@ class Disk final : public transport::SessionHandler {
     if (std::holds_alternative<transport::PutEndEvent>(event) && syncs_at > 1) {
       waiting_.push_back(std::move(event));
       if (waiting_.size() == syncs_at) {
+        std::this_thread::sleep_for(takes);
         while (!waiting_.empty()) {  // the last is answered first
           transport::Event last = std::move(waiting_.back());
           waiting_.pop_back();
@@ -60,6 +63,7 @@ class Disk final : public transport::SessionHandler {
   Hash32 refused{};     // key of the page that finds the disk full
   int busy_tries = 0;   // so many times each page finds the queue full
   bool breaks = false;
+  std::chrono::milliseconds takes{0};  // before it answers them
   std::map<Hash32, int> tries;
 
  private:
@@ -72,6 +76,10 @@ class PutWindowTest : public ::testing::Test {
   void SetUp() override {
     daemon_.start(&disk_);
     client_ = *Client::open({.address = socket_, .deadline_ms = 2000});
+    open_space();
+  }
+
+  void open_space() {
     Descriptor descriptor;
     descriptor.layers = {0};
     descriptor.heads = 1;
@@ -97,6 +105,16 @@ class PutWindowTest : public ::testing::Test {
         [&](uint32_t) -> Result<ByteSpan> { return ByteSpan(tensors); },
         transport::Ack::disk,
         moved);
+  }
+
+  void send(PutWindow& window, size_t index) {
+    const Bytes tensors(space_->page_bytes(), 7);
+    Bytes page(*codec::encode_bound(space_->page_geometry()));
+    codec::Workspace workspace;
+    const codec::PageSpec spec{.page_key = keys_[index], .geometry = space_->page_geometry()};
+    const size_t bytes = *codec::encode_page(spec, tensors, page, workspace);
+    ASSERT_TRUE(
+        window.send(index, keys_[index], kRootKey, ByteSpan(page).first(bytes)).has_value());
   }
 
   testing::TempFolder folder_;
@@ -152,17 +170,33 @@ TEST_F(PutWindowTest, ABrokenConnectionTellsEveryPageOnce) {
         told.insert(page.index);
         return Status();
       });
-  const Bytes tensors(space_->page_bytes(), 7);
-  Bytes page(*codec::encode_bound(space_->page_geometry()));
-  codec::Workspace workspace;
   for (size_t i = 0; i < 3; ++i) {
     disk_.breaks = i == 2;
-    const codec::PageSpec spec{.page_key = keys_[i], .geometry = space_->page_geometry()};
-    const size_t bytes = *codec::encode_page(spec, tensors, page, workspace);
-    ASSERT_TRUE(window.send(i, keys_[i], kRootKey, ByteSpan(page).first(bytes)).has_value());
+    send(window, i);
   }
   EXPECT_TRUE(window.finish().has_value()) << "what is told may be passed over";
   EXPECT_EQ(told, (std::multiset<size_t>{0, 1, 2}));
+}
+
+// A call that takes most of its deadline makes the client let go of the connection, though the
+// answers of other pages are still to come on it.
+TEST_F(PutWindowTest, ACallThatLosesTimeLosesNoAnswer) {
+  space_.reset();
+  client_ = *Client::open({.address = socket_, .deadline_ms = 4000});
+  open_space();
+  disk_.syncs_at = 8;  // as many as are under way together
+  disk_.takes = std::chrono::milliseconds(3400);
+  size_t taken_pages = 0;
+  PutWindow window(*space_, transport::Ack::disk, [&](const SentPage&, const Result<bool>& taken) {
+    taken_pages += taken.has_value();
+    return Status();
+  });
+  for (size_t i = 0; i < 9; ++i) {
+    send(window, i);
+  }
+  disk_.syncs_at = 1;
+  EXPECT_TRUE(window.finish().has_value());
+  EXPECT_GE(taken_pages, 8u);
 }
 
 }  // namespace

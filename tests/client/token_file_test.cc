@@ -82,7 +82,8 @@ class TokenDaemon : public TokenFile {
     }
   }
 
-  Result<transport::Requester*> connect(const std::string& address, const std::string& file) {
+  Result<std::shared_ptr<transport::Requester>> connect(const std::string& address,
+                                                        const std::string& file) {
     client_ = *Client::open({.address = address, .token_file = file});
     return client_->requester();
   }
