@@ -3,6 +3,7 @@
 # downloads and captures that the next run reuses.
 #
 #   bench/run.sh [quickstart] [transport] [load] [log] [codec] [slow_link]     all without arguments
+#   bench/run.sh damage      10^5 trials of damage to the log, 15 minutes
 #   bench/run.sh gpu         on a CUDA card, with $SLUICE_TORCH_PYTHON or that of tests/e2e/run_vllm.sh
 #   bench/run.sh profile     measures deploy/profiles anew, with the torch of tests/e2e/run_vllm.sh
 #
@@ -51,6 +52,8 @@ for part in $parts; do
     slow_link)
       tests/e2e/run_e2e.sh "$PWD/build/release" ../../bench/ttft/slow_link.py \
         --model "$(model_path)" --json "$results/slow_link.json" ;;
+    damage)
+      SLUICE_TRIALS=100000 SLUICE_JSON=$results/damage.json build/release/tests/store/disk_damage_test >&2 ;;
     gpu)
       tests/python/run_hf.sh "$PWD/build/release" ../../bench/gpu/hf_load.py --json "$results/gpu.json" ;;
     profile)

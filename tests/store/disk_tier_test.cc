@@ -67,6 +67,36 @@ TEST_F(DiskTierSteps, AWriteWithoutAckIsDoneWhenWrittenAndDurableASecondLater) {
   EXPECT_EQ(device.syncs_of(SyncSite::commit), 1u);
 }
 
+TEST_F(DiskTierSteps, WhatIsWrittenWithoutPauseIsDurableASecondLaterToo) {
+  config.capacity_bytes = 8 << 20;
+  open();
+  for (uint64_t i = 0; i < 50; ++i) {
+    ASSERT_TRUE(write(page_of(i), false).has_value());
+    runner.finish();
+    clock.advance_ns(100'000'000);
+  }
+  for (uint64_t i = 0; i < 38; ++i) {
+    EXPECT_TRUE(tier->find(0, key_of(i))->is_durable) << i;
+  }
+  EXPECT_LE(device.syncs_of(SyncSite::commit), 6u);
+}
+
+TEST_F(DiskTierSteps, AcksWaitForNoMoreThan32MiBThatComeBehindThem) {
+  config.segment_bytes = 64 << 20;
+  config.capacity_bytes = 1 << 30;
+  open();
+  Answer first = make_answer();
+  ASSERT_TRUE(write(page_of(1), true, first).has_value());
+  const Sample large = make_sample({.bytes = 1 << 20, .key = key_of(2)});
+  for (int i = 0; i < 100; ++i) {
+    ASSERT_TRUE(write(large, false).has_value());
+  }
+  while (!first->has_value()) {
+    ASSERT_TRUE(runner.step());
+  }
+  EXPECT_GT(tier->stats().queued_bytes, 32u << 20);
+}
+
 TEST_F(DiskTierSteps, OneSyncAcksAllThatWasWrittenBeforeIt) {
   config.batch_bytes = 16 << 10;
   config.capacity_bytes = 8 << 20;

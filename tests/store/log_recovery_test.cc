@@ -189,6 +189,24 @@ TEST(LogRecovery, ASegmentOfAnotherLogStopsTheStart) {
   EXPECT_NE(status.error().text.find("rm /sim/0000000000000002.seg"), std::string::npos);
 }
 
+TEST(LogRecovery, OfTwoLogsThatHaveAsManySegmentsTheLaterOneIsTheLog) {
+  Log log;
+  for (uint64_t i = 0; i < 8; ++i) {
+    ASSERT_TRUE(log.put(page_of(i)).status.has_value());
+  }
+  ASSERT_EQ(log.device.files().size(), 2u);
+  for (const uint64_t foreign : {1, 2}) {
+    Log both;
+    both.device.load(log.device.image());
+    MutByteSpan header =
+        MutByteSpan(both.device.files().at(segment_name(foreign))->now).first(kBlockBytes);
+    encode_segment_header({.log_id = {9}, .number = foreign}, header);
+    Status status = both.open();
+    ASSERT_TRUE(status.has_error());
+    EXPECT_NE(status.error().text.find("rm /sim/0000000000000001.seg"), std::string::npos);
+  }
+}
+
 TEST(LogRecovery, ANumberOutOfRangeStopsTheStart) {
   Log log;
   ASSERT_TRUE(log.device.create("ffffffffffffffff.seg").has_value());
@@ -351,6 +369,22 @@ TEST(LogRecovery, APlaceThatCannotBeReadIsNotTriedAgainForEachRecordBeforeIt) {
   EXPECT_EQ(log.index->records(), kPages - 1);
   EXPECT_GT(log.device.failed_reads, 0u);
   EXPECT_LT(log.device.failed_reads, 20u);
+}
+
+// A disk may try for seconds at each: of one that is dying not every block is tried.
+TEST(LogRecovery, AfterSixtyFourPlacesThatCannotBeReadTheRestIsLeftAlone) {
+  Log log(1, 8 << 20, 32 << 20);
+  for (uint64_t i = 0; i < 200; ++i) {
+    ASSERT_TRUE(log.put(page_of(i)).status.has_value());
+  }
+  log.device.unreadable_from = kBlockBytes + 100 * kRecordBytes;
+  ASSERT_TRUE(log.open().has_value());
+  EXPECT_EQ(log.index->records(), 100u);
+  EXPECT_GE(log.device.failed_reads, 64u);
+  EXPECT_LT(log.device.failed_reads, 140u) << "each place is tried twice";
+  log.device.unreadable_from = ~0ull;
+  ASSERT_TRUE(log.open().has_value());
+  EXPECT_EQ(log.index->records(), 200u);
 }
 
 TEST(LogRecovery, ALogWhoseHeadersCannotBeReadIsNotBegunAnew) {
