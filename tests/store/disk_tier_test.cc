@@ -68,6 +68,7 @@ TEST_F(DiskTierSteps, AWriteWithoutAckIsDoneWhenWrittenAndDurableASecondLater) {
 }
 
 TEST_F(DiskTierSteps, WhatIsWrittenWithoutPauseIsDurableASecondLaterToo) {
+  config.segment_bytes = 2 << 20;
   config.capacity_bytes = 8 << 20;
   open();
   for (uint64_t i = 0; i < 50; ++i) {
@@ -82,7 +83,7 @@ TEST_F(DiskTierSteps, WhatIsWrittenWithoutPauseIsDurableASecondLaterToo) {
 }
 
 TEST_F(DiskTierSteps, AcksWaitForNoMoreThan32MiBThatComeBehindThem) {
-  config.segment_bytes = 64 << 20;
+  config.segment_bytes = 256 << 20;
   config.capacity_bytes = 1 << 30;
   open();
   Answer first = make_answer();
