@@ -5,6 +5,7 @@ import hashlib
 import os
 import random
 import subprocess
+import tempfile
 import threading
 import time
 import unittest
@@ -129,21 +130,10 @@ class Engine(harness.StoredDocument):
         self.assertIn("unsupported", cache.last_error)
 
 
-class Kills(unittest.TestCase):
-    """Puts pages, kills the daemon at a random moment, and looks at every page that was acked.
+class Numbered(unittest.TestCase):
+    """Tests of pages whose tensors come from their number, so that they are known outside Sluice."""
 
-    What a page must be is known outside Sluice: its tensors come from its number.
-    """
-
-    def setUp(self):
-        self.random = random.Random(SEED)
-        # Small enough that segments are dropped during the test.
-        self.daemon = disk_daemon(ram="16MiB", capacity="64MiB")
-        self.addCleanup(self.daemon.stop)
-        self.descriptor = identity.small_descriptor()
-        self.acked: list[int] = []  # in the order of their acks
-        self.put = 0
-        self.kept: dict[int, str] = {}  # SHA-256 of the tensors by page number
+    descriptor = identity.small_descriptor()
 
     def tensors(self, number: int, page_bytes: int) -> bytearray:
         values = np.random.default_rng(number).normal(size=page_bytes // 2)
@@ -152,6 +142,50 @@ class Kills(unittest.TestCase):
     def key(self, space: api.Space, number: int) -> bytes:
         (key,) = space.keys([number] * 64)
         return key
+
+
+class FullDisk(Numbered):
+    """A file system of its own that others fill. Needs root."""
+
+    def setUp(self):
+        self.folder = tempfile.mkdtemp()
+        self.addCleanup(os.rmdir, self.folder)
+        mount = ("mount", "-t", "tmpfs", "-o", "size=100m", "none", self.folder)
+        if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode:
+            self.skipTest("a file system can be mounted by root only")
+        self.addCleanup(subprocess.run, ("umount", self.folder), check=True)
+
+    def test_the_oldest_pages_make_room_on_a_disk_that_others_filled(self):
+        disk = os.path.join(self.folder, "disk")
+        daemon = harness.Daemon("--ram", "16MiB", "--disk", disk, "--disk-capacity", "64MiB")
+        self.addCleanup(daemon.stop)
+        with open(os.path.join(self.folder, "others"), "wb") as file:
+            file.write(bytes(70 << 20))
+        with api.Client(daemon.socket) as client, api.Space(client, self.descriptor) as space:
+            count = (60 << 20) // space.page_bytes
+            for number in range(count):
+                raw = self.tensors(number, space.page_bytes)
+                space.put([self.key(space, number)], raw, durable=True)
+            back = bytearray(space.page_bytes)
+            for number in range(count - (12 << 20) // space.page_bytes, count):
+                self.assertEqual(space.get([self.key(space, number)], back).pages, 1)
+                self.assertEqual(back, self.tensors(number, space.page_bytes))
+            stats = client.stats()
+        self.assertGreater(stats["disk_dropped_segments"], 4)
+        self.assertEqual(stats["disk_failed_writes"], 0)
+
+
+class Kills(Numbered):
+    """Puts pages, kills the daemon at a random moment, and looks at every page that was acked."""
+
+    def setUp(self):
+        self.random = random.Random(SEED)
+        # Small enough that segments are dropped during the test.
+        self.daemon = disk_daemon(ram="16MiB", capacity="64MiB")
+        self.addCleanup(self.daemon.stop)
+        self.acked: list[int] = []  # in the order of their acks
+        self.put = 0
+        self.kept: dict[int, str] = {}  # SHA-256 of the tensors by page number
 
     def put_until_killed(self) -> None:
         killer = threading.Timer(self.random.uniform(0.01, 0.2), self.daemon.kill)
