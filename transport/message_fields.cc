@@ -19,16 +19,12 @@ Status in_range(
                     high);
 }
 
-bool is_printable(std::string_view text) {
-  return std::all_of(text.begin(), text.end(), [](char c) { return c >= ' ' && c <= '~'; });
-}
-
 Status printable(std::string_view message,
                  std::string_view field,
                  std::string_view text,
                  size_t bytes_max) {
   SLUICE_CHECK(in_range(message, field, text.size(), 0, bytes_max));
-  auto bad = std::find_if(text.begin(), text.end(), [](char c) { return c < ' ' || c > '~'; });
+  auto bad = std::find_if_not(text.begin(), text.end(), is_printable);
   if (bad != text.end()) {
     return SLUICE_ERR(Errc::bad_value,
                       "{}: {} has {:#04x} at offset {}, expected printable ASCII",

@@ -15,14 +15,16 @@ namespace sluice::transport {
 Status in_range(
     std::string_view message, std::string_view field, uint64_t value, uint64_t low, uint64_t high);
 
+inline bool is_printable(char c) {
+  return c >= ' ' && c <= '~';
+}
+
 // At most bytes_max of printable ASCII, as may stand in a log line.
 // Errors: too_large, bad_value.
 Status printable(std::string_view message,
                  std::string_view field,
                  std::string_view text,
                  size_t bytes_max);
-
-bool is_printable(std::string_view text);
 
 // A text of `bytes` bytes. Errors: truncated.
 Result<std::string> read_text(ByteReader& in, size_t bytes, std::string_view field);

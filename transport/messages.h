@@ -8,6 +8,7 @@
 #include <array>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "src/base/bytes.h"
@@ -112,7 +113,7 @@ struct LookupGroupReply {
 struct LookupReply {
   uint32_t common_pages = 0;               // pages of the prefix that every group can serve
   std::vector<LookupGroupReply> groups{};  // as asked
-  std::string miss_reason{};               // when nothing was there at all: why; else empty
+  std::string miss_reason{};  // printable ASCII: why nothing was there at all; else empty
 
   bool operator==(const LookupReply&) const = default;
 };
@@ -182,7 +183,6 @@ struct PutReply {
 
 struct DamagedRequest {
   uint32_t handle = 0;
-  uint32_t section = 0;
   Hash32 key{};
   EncodingBytes encoding_id{};
 
@@ -284,10 +284,15 @@ Result<StatsRequest> parse(ByteSpan payload);
 template <>
 Result<StatsReply> parse(ByteSpan payload);
 
-// The sentence of a reply whose status is not 0, with everything unprintable made '?'.
+// A text as it may travel, and stand in a log or on a terminal: cut at kTextBytesMax, everything
+// that is not printable ASCII made '?'.
+std::string wire_text(std::string_view text);
+
+// The error that a reply or GOODBYE is, with its text made a wire_text(); never Errc::ok: of a
+// status of 0, which an error cannot have, protocol_error.
 Error parse_error(uint32_t status, ByteSpan payload);
 
-// The payload of such a reply: the text, cut at kTextBytesMax.
+// The payload of such a reply: the text as a wire_text().
 Bytes encode_error(const Error& error);
 
 }  // namespace sluice::transport

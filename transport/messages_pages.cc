@@ -31,7 +31,7 @@ Status check(const LookupReply& m) {
     SLUICE_CHECK(in_range("LOOKUP reply", "hit_pages", group.hit_pages, 0, kKeysMax));
     SLUICE_CHECK(in_range("LOOKUP reply", "first_page", group.first_page, 0, kKeysMax));
   }
-  return in_range("LOOKUP reply", "miss_reason_bytes", m.miss_reason.size(), 0, kTextBytesMax);
+  return printable("LOOKUP reply", "miss_reason", m.miss_reason, kTextBytesMax);
 }
 
 Status check(const GetRequest& m) {

@@ -1,5 +1,6 @@
 // HELLO, OPEN, DAMAGED, DELETE, STATS, and the text of errors.
 #include <algorithm>
+#include <functional>
 
 #include "transport/message_fields.h"
 #include "transport/messages.h"
@@ -18,7 +19,8 @@ Status check(const HelloRequest& m) {
   if (!m.token.empty()) {
     SLUICE_CHECK(
         in_range("HELLO request", "token_bytes", m.token.size(), kTokenBytesMin, kTokenBytesMax));
-    if (!is_printable(m.token)) {  // says nothing of the token itself
+    // Says nothing of the token itself.
+    if (!std::all_of(m.token.begin(), m.token.end(), is_printable)) {
       return SLUICE_ERR(Errc::bad_value, "HELLO request: token is not printable ASCII");
     }
   }
@@ -147,7 +149,7 @@ Result<OpenReply> parse(ByteSpan payload) {
 
 Result<Bytes> encode(const DamagedRequest& message) {
   ByteWriter out;
-  out.write(message.handle).write(message.section);
+  out.write(message.handle).write_zeros(4);
   out.write_bytes(message.key).write_bytes(message.encoding_id);
   return std::move(out).take();
 }
@@ -157,7 +159,7 @@ Result<DamagedRequest> parse(ByteSpan payload) {
   ByteReader in(payload, "DAMAGED request");
   DamagedRequest out;
   SLUICE_TRY(out.handle, in.read<uint32_t>("handle"));
-  SLUICE_TRY(out.section, in.read<uint32_t>("section"));
+  SLUICE_CHECK(in.skip_reserved(4, "reserved"));
   SLUICE_TRY(out.key, in.read_array<32>("key"));
   SLUICE_TRY(out.encoding_id, in.read_array<16>("encoding_id"));
   SLUICE_CHECK(in.expect_end());
@@ -255,17 +257,20 @@ Result<StatsReply> parse(ByteSpan payload) {
   return out;
 }
 
+std::string wire_text(std::string_view text) {
+  std::string out(text.substr(0, kTextBytesMax));
+  std::replace_if(out.begin(), out.end(), std::not_fn(is_printable), '?');
+  return out;
+}
+
 Error parse_error(uint32_t status, ByteSpan payload) {
-  payload = payload.first(std::min<size_t>(payload.size(), kTextBytesMax));
-  std::string text(payload.begin(), payload.end());
-  std::replace_if(
-      text.begin(), text.end(), [](char c) { return c < ' ' || c > '~'; }, '?');
-  return Error{errc_from_wire(status), std::move(text), BOOST_CURRENT_LOCATION};
+  const Errc code = status == 0 ? Errc::protocol_error : errc_from_wire(status);
+  const std::string_view text(reinterpret_cast<const char*>(payload.data()), payload.size());
+  return Error{code, wire_text(text), BOOST_CURRENT_LOCATION};
 }
 
 Bytes encode_error(const Error& error) {
-  ByteSpan text = as_bytes(error.text);
-  text = text.first(std::min<size_t>(text.size(), kTextBytesMax));
+  const std::string text = wire_text(error.text);
   return Bytes(text.begin(), text.end());
 }
 

@@ -28,8 +28,8 @@ Result<int> lookup(const SequenceOptions& options, const OutputOptions& output);
 // the nearest space.
 Result<int> explain_miss(const SequenceOptions& options, const OutputOptions& output);
 
-// Headers of pages: of a sequence in the daemon, or of page files. save: folder to write the pages
-// of a sequence to; "" for none.
+// Headers of pages: of a sequence in the daemon, each once it is found whole, or of page files.
+// save: folder to write the pages of a sequence to; "" for none.
 Result<int> inspect(const SequenceOptions& options,
                     const std::vector<std::string>& files,
                     const std::string& save,

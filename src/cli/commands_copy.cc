@@ -20,20 +20,23 @@ struct Saved {
   PageProblems damaged;
 };
 
-Status save_page(const PageSet& set, FetchedPage& page, const std::string& folder, Saved& out) {
+Status save_page(const PageSet& set,
+                 const FetchedPage& page,
+                 const std::string& folder,
+                 Saved& out) {
   const std::string name = to_hex(page.key);
   if (page.bytes.has_error() && page.bytes.error().code == Errc::not_found) {
     ++out.missing;
     return {};
   }
-  Status checked = page.bytes.has_error() ? Status(page.bytes.error()) : check_fetched(set, page);
-  if (checked.has_error()) {
-    out.damaged.add(name, checked.error());
+  Result<ByteSpan> whole = check_fetched(set, page);
+  if (whole.has_error()) {
+    out.damaged.add(name, whole.error());
     return {};
   }
-  SLUICE_CHECK(write_file(fmt::format("{}/{}.page", folder, name), *page.bytes));
+  SLUICE_CHECK(write_file(fmt::format("{}/{}.page", folder, name), *whole));
   ++out.pages;
-  out.bytes += page.bytes->size();
+  out.bytes += whole->size();
   return {};
 }
 
@@ -77,8 +80,9 @@ Result<int> get(const SequenceOptions& options,
   SLUICE_CHECK(need_pages(set));
   SLUICE_CHECK(make_folder(folder));
   Saved saved;
-  SLUICE_CHECK(fetch_pages(
-      set, "get", output, [&](FetchedPage& page) { return save_page(set, page, folder, saved); }));
+  SLUICE_CHECK(fetch_pages(set, "get", output, [&](const FetchedPage& page) {
+    return save_page(set, page, folder, saved);
+  }));
   for (const PageGroup& group : set.groups) {
     if (saved.pages != 0) {
       const std::string space = to_hex(group.space->id());

@@ -14,7 +14,7 @@
 namespace sluice::cli {
 namespace {
 
-// A page file's bytes, or what the daemon serves or finds damaged.
+// A page file's bytes; or what the daemon serves, where it is the page that was asked for, whole.
 using Visit = std::function<Status(const std::string& name, const Result<ByteSpan>& page)>;
 
 // Calls `visit` for each page file, or for each page of the set that the daemon has. unreadable:
@@ -28,12 +28,11 @@ Status for_each_page(const SequenceOptions& options,
   if (files.empty()) {
     SLUICE_TRY(PageSet set, open_pages(options, {}, output));
     SLUICE_CHECK(need_pages(set));
-    return fetch_pages(set, label, output, [&](FetchedPage& page) -> Status {
+    return fetch_pages(set, label, output, [&](const FetchedPage& page) -> Status {
       if (page.bytes.has_error() && page.bytes.error().code == Errc::not_found) {
         return {};
       }
-      return visit(to_hex(page.key),
-                   page.bytes.has_value() ? Result<ByteSpan>(*page.bytes) : page.bytes.error());
+      return visit(to_hex(page.key), check_fetched(set, page));
     });
   }
   const std::vector<std::string> paths = page_files(files, unreadable);
@@ -156,7 +155,7 @@ Result<int> inspect(const SequenceOptions& options,
     print_document(pages);
   } else {
     problems.print();
-    fmt::print("{} pages, {} without a header\n", whole, problems.size());
+    fmt::print("{} pages, {} with an error\n", whole, problems.size());
   }
   return whole != 0 ? problems.exit_code() : std::max(1, problems.exit_code());
 }

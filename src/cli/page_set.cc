@@ -149,7 +149,7 @@ std::map<Hash32, PagePlace> index_pages(const PageSet& set) {
 Status fetch_pages(PageSet& set,
                    const std::string& label,
                    const OutputOptions& output,
-                   const std::function<Status(FetchedPage&)>& visit) {
+                   const std::function<Status(const FetchedPage&)>& visit) {
   Progress bar(output, label, ProgressUnit::pages, set.pages());
   for (const PageGroup& group : set.groups) {
     for (size_t i = 0; i < group.keys.size(); ++i) {
@@ -173,9 +173,12 @@ Status fetch_pages(PageSet& set,
   return {};
 }
 
-Status check_fetched(const PageSet& set, const FetchedPage& page) {
-  SLUICE_ASSERT(page.bytes.has_value());
-  Result<codec::PageHeader> header = codec::verify_page(*page.bytes);
+Result<ByteSpan> check_fetched(const PageSet& set, const FetchedPage& page) {
+  if (page.bytes.has_error()) {
+    return page.bytes.error();
+  }
+  const ByteSpan whole = *page.bytes;
+  Result<codec::PageHeader> header = codec::verify_page(whole);
   if (header.has_error()) {
     return SLUICE_ERR(Errc::damaged, "{}", header.error().text);
   }
@@ -193,13 +196,12 @@ Status check_fetched(const PageSet& set, const FetchedPage& page) {
                       header->first_position,
                       position);
   }
-  const ByteSpan whole = *page.bytes;
   if (codec::encoding_id(whole.first(header->header_bytes())) != page.encoding_id) {
     return SLUICE_ERR(Errc::damaged,
                       "the daemon names encoding {}, its header makes another",
                       to_hex(page.encoding_id));
   }
-  return {};
+  return whole;
 }
 
 }  // namespace sluice::cli

@@ -63,10 +63,11 @@ struct FetchedPage {
 Status fetch_pages(PageSet& set,
                    const std::string& label,
                    const OutputOptions& output,
-                   const std::function<Status(FetchedPage&)>& visit);
+                   const std::function<Status(const FetchedPage&)>& visit);
 
-// Whether these bytes are the page that was asked for, whole: key, shape, position, encoding, every
-// section. Errors: damaged (the text says what differs; names section and offset).
-Status check_fetched(const PageSet& set, const FetchedPage& page);
+// The bytes, where they are the page that was asked for, whole: key, shape, position, encoding,
+// every section. Errors: damaged (the text says what differs; names section and offset), and what
+// page.bytes answers.
+Result<ByteSpan> check_fetched(const PageSet& set, const FetchedPage& page);
 
 }  // namespace sluice::cli

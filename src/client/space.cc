@@ -262,7 +262,6 @@ class Space::Receiver final : public transport::PageSink {
   void refuse(const transport::PageMeta& meta) {
     end_ = std::min<size_t>(end_, meta.page_index);
     damage_report_ = {.handle = space_.handle_,
-                      .section = 0,
                       .key = chain_.keys[meta.page_index],
                       .encoding_id = meta.encoding_id};
   }
@@ -342,7 +341,7 @@ Result<size_t> Space::get_batch(const Chain& chain,
 
 Result<size_t> Space::get(const Chain& chain, uint32_t max_kl, PageTarget& target, Transfer& out) {
   Client::Call call(client_);
-  const size_t step = std::max<size_t>(1, kGetBytes / page_bytes());
+  const size_t step = std::clamp<size_t>(kGetBytes / page_bytes(), 1, kKeysMax);
   size_t whole = 0;
   while (whole < chain.keys.size()) {
     const size_t count = std::min(step, chain.keys.size() - whole);

@@ -42,12 +42,11 @@ transport::PutOutcome to_wire(cache::PutOutcome outcome) {
   return transport::PutOutcome::unchanged;
 }
 
-transport::LookupReply to_wire(cache::LookupAnswer answer) {
+transport::LookupReply to_wire(const cache::LookupAnswer& answer) {
   transport::LookupReply reply;
   reply.common_pages = answer.common_pages;
-  reply.miss_reason = std::move(answer.miss_reason);
   // Layer and factor lists can be long; a miss must not become an error for it.
-  reply.miss_reason.resize(std::min<size_t>(reply.miss_reason.size(), transport::kTextBytesMax));
+  reply.miss_reason = transport::wire_text(answer.miss_reason);
   for (const cache::GroupAnswer& group : answer.groups) {
     transport::LookupGroupReply& out = reply.groups.emplace_back();
     out.hit_pages = group.hit_pages;
@@ -127,15 +126,15 @@ std::string Service::log_fields(const Asked& asked) {
                      kOpNames[static_cast<size_t>(asked.op)]);
 }
 
-void Service::count_refused(const Asked& asked, const Error& error) {
-  requests_.refused[{asked.op, error.code}] += 1;
+void Service::count_refused(const Asked& asked, Errc code) {
+  requests_.refused[{asked.op, code}] += 1;
   requests_.seconds_of(asked.op).record_ns(clock_.now_ns() - asked.began_ns);
 }
 
 void Service::finish(const Asked& asked, const Reply& reply) {
   transport::Session* session = open_session(asked);
   if (reply.has_error()) {
-    count_refused(asked, reply.error());
+    count_refused(asked, reply.error().code);
     log_.warn("{} event=refused error={}", log_fields(asked), log_value(reply.error().to_string()));
     if (session != nullptr) {
       session->refuse(asked.info.id, reply.error());
@@ -168,10 +167,9 @@ void Service::serve(const Asked& asked,
     return finish(asked, open.error());
   }
   auto done = [this, asked, damaged](bool gone) {
-    log_.warn("{} event=damage_report page={} section={} quarantined={}",
+    log_.warn("{} event=damage_report page={} quarantined={}",
               log_fields(asked),
               to_hex(damaged.key),
-              damaged.section,
               gone);
     finish(asked, transport::ReplyBody(transport::DamagedReply{.quarantined = gone}));
   };
@@ -244,7 +242,7 @@ Service::Reply Service::answer(Connection& connection, const transport::LookupRe
     log_.debug(
         "connection={} event=miss reason={}", connection.number, log_value(answer.miss_reason));
   }
-  return transport::ReplyBody(to_wire(std::move(answer)));
+  return transport::ReplyBody(to_wire(answer));
 }
 
 Service::Reply Service::answer(Connection&, const transport::StatsRequest&) {
@@ -281,7 +279,7 @@ void Service::finish_page(const Asked& asked,
                           const Result<cache::PageAnswer>& answer) {
   transport::Session* session = open_session(asked);
   if (answer.has_error()) {
-    count_refused(asked, answer.error());
+    count_refused(asked, answer.error().code);
     if (worth_a_warning(answer.error().code)) {
       log_.warn("{} event=page_refused page={} error={}",
                 log_fields(asked),
@@ -356,8 +354,9 @@ void Service::on(transport::Session& session,
   if (entry.empty()) {
     return;  // refused meanwhile
   }
-  log_.warn("{} event=put_aborted reason=\"deadline passed\"",
-            log_fields(asked(session, connection, entry.mapped().info, Op::put)));
+  const Asked request = asked(session, connection, entry.mapped().info, Op::put);
+  count_refused(request, Errc::timed_out);  // as the session answered it
+  log_.warn("{} event=put_aborted reason=\"deadline passed\"", log_fields(request));
 }
 
 }  // namespace sluice::daemon

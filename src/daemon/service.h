@@ -90,7 +90,7 @@ class Service final : public transport::SessionHandler {
                    const transport::GetPageRequest& page,
                    uint32_t page_index,
                    const Result<cache::PageAnswer>& answer);
-  void count_refused(const Asked& asked, const Error& error);
+  void count_refused(const Asked& asked, Errc code);
   // "connection=7 trace=0123... op=get", the fields that every line about a request begins with.
   static std::string log_fields(const Asked& asked);
 

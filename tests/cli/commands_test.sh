@@ -134,9 +134,9 @@ ln -s "$run/nowhere" "$run/mixed/loose.page"
 expect 4 "1 pages whole, 1 damaged, 3 unreadable" timeout 20 "$sluice" verify "$run/mixed"
 expect 4 "loose.page: cannot be read: No such file" "$sluice" verify "$run/mixed" "$run/absent"
 expect 4 "  key " "$sluice" inspect "$run/mixed"
-expect 4 "1 pages, 4 without a header" "$sluice" inspect "$run/mixed"
+expect 4 "1 pages, 4 with an error" "$sluice" inspect "$run/mixed"
 [ "$(grep -c "a.page" "$run/out")" = 1 ] || fail "a path stands twice: $(cat "$run/out")"
-expect 1 "1 pages, 1 without a header" "$sluice" inspect "$run/mixed/a.page" "$run/mixed/b.page"
+expect 1 "1 pages, 1 with an error" "$sluice" inspect "$run/mixed/a.page" "$run/mixed/b.page"
 
 # What is no file, and a name that is no UTF-8, are answers like any other.
 expect 1 "2 damaged" "$sluice" verify "$run"

@@ -10,6 +10,7 @@
 #include <optional>
 #include <thread>
 
+#include "src/base/limits.h"
 #include "src/base/prng.h"
 #include "tests/cache/cache_calls.h"
 #include "tests/support/test_daemon.h"
@@ -174,6 +175,22 @@ TEST_F(SpaceTest, PageDamagedInMemoryIsAMissAndGone) {
   EXPECT_EQ(*space_->get({.keys = keys, .first_page = 0}, 0, out, got), 1u);
   EXPECT_EQ(daemon_.cache().stats().ram.damaged, 1u);
   EXPECT_EQ(*space_->lookup(keys, 0), 1u);
+}
+
+// The bytes of one GET are more of these pages than a request may name.
+TEST_F(SpaceTest, TinyPagesAreAskedForInRequestsThatMayBeSent) {
+  connect();
+  Descriptor tiny = descriptor();
+  tiny.layers = {0};
+  tiny.heads = 1;
+  tiny.planes = {{.role = PlaneRole::k, .dtype = DType::f16, .heads = 1, .dim = 2}};
+  std::unique_ptr<Space> space = open(tiny);
+  const std::vector<Hash32> keys(kKeysMax + 1, space->keys(tokens(kTokens)).at(0));
+  Pages out(space->page_bytes());
+  Transfer got;
+  Result<size_t> whole = space->get({.keys = keys, .first_page = 0}, 0, out, got);
+  ASSERT_TRUE(whole.has_value()) << whole.error().to_string();
+  EXPECT_EQ(*whole, 0u);
 }
 
 TEST_F(SpaceTest, RestartedDaemonIsFoundAgainByTheNextCall) {

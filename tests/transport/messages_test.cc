@@ -64,6 +64,23 @@ TEST(Messages, NoByteIsIgnored) {
   });
 }
 
+// What a daemon says may end up in a log, or on a terminal.
+TEST(Messages, TextThatIsNotPrintableIsRefused) {
+  for (const char bad : {'\0', '\n', '\x1b', '\x7f', '\x9b', '\xff'}) {
+    Bytes lookup = *encode(LookupReply{.groups = {{}}, .miss_reason = "why"});
+    lookup.back() = static_cast<uint8_t>(bad);
+    EXPECT_EQ(refusal<LookupReply>(lookup), Errc::bad_value);
+    Bytes hello = *encode(HelloReply{.request_credit_bytes = kCreditBytesMin,
+                                     .reply_credit_bytes = kCreditBytesMin,
+                                     .software = "sluiced"});
+    hello.back() = static_cast<uint8_t>(bad);
+    EXPECT_EQ(refusal<HelloReply>(hello), Errc::bad_value);
+    Bytes stats = *encode(StatsReply{.stats = {{.name = "hits"}}});
+    stats.back() = static_cast<uint8_t>(bad);
+    EXPECT_EQ(refusal<StatsReply>(stats), Errc::bad_value);
+  }
+}
+
 TEST(Messages, HugeCountsAreRefusedBeforeAnythingIsAllocated) {
   ByteWriter lookup;
   lookup.write(uint32_t{0}).write(uint32_t{1});
@@ -121,6 +138,11 @@ TEST(Messages, LimitsHoldBeforeSending) {
             Errc::too_large);
   EXPECT_EQ(encode_refusal(HelloRequest{.token = std::string(kTokenBytesMin, '\t')}),
             Errc::bad_value);
+  EXPECT_EQ(encode_refusal(LookupReply{.groups = {{}}, .miss_reason = "a\x1b[2J"}),
+            Errc::bad_value);
+  EXPECT_EQ(encode_refusal(
+                LookupReply{.groups = {{}}, .miss_reason = std::string(kTextBytesMax + 1, 'x')}),
+            Errc::too_large);
   EXPECT_EQ(encode_refusal(HelloRequest{.version_min = 3, .version_max = 2}), Errc::bad_value);
   EXPECT_EQ(encode_refusal(StatsReply{.stats = std::vector<Stat>(kStatsMax + 1)}), Errc::too_large);
 }
@@ -138,6 +160,11 @@ TEST(Errors, TextIsCutAndMadePrintable) {
   EXPECT_EQ(error.code, Errc::no_space);
   EXPECT_EQ(error.text, "full??[2J");
   EXPECT_EQ(parse_error(9999, {}).code, Errc::protocol_error);
+  EXPECT_EQ(parse_error(0, {}).code, Errc::protocol_error)
+      << "an error cannot say that all is well";
+  EXPECT_EQ(parse_error(61, Bytes(9000, 'x')).text.size(), kTextBytesMax);
+  const Bytes sent = encode_error(SLUICE_ERR(Errc::no_space, "full\n\x1b[2J\xff"));
+  EXPECT_EQ(std::string(sent.begin(), sent.end()), "full??[2J?");
   EXPECT_EQ(encode_error(SLUICE_ERR(Errc::no_space, "{}", std::string(9000, 'x'))).size(),
             kTextBytesMax);
 }

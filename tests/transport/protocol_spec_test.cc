@@ -184,7 +184,7 @@ TEST_F(ProtocolSpec, SessionMessageTablesAreTheCode) {
               "DAMAGED request",
               56,
               sample<DamagedRequest>(),
-              {{"handle", 61}, {"section", 62}, {"key", 63}, {"encoding_id", 64}});
+              {{"handle", 61}, {"key", 63}, {"encoding_id", 64}});
   check_table(spec_, "DAMAGED reply", 8, sample<DamagedReply>(), {{"quarantined", 1}});
   check_table(
       spec_, "DELETE request", 8, sample<DeleteRequest>(), {{"handle", 71}, {"key_count", 2}});

@@ -196,6 +196,20 @@ FrameHeader reply_header(MessageType type) {
   return {.type = type, .flags = kFlagReply | kFlagLast, .request_id = 1};
 }
 
+Bytes goodbye(uint32_t status) {
+  FrameHeader header = reply_header(MessageType::goodbye);
+  header.request_id = 0;
+  header.status = status;
+  return frame(header, as_bytes("why"));
+}
+
+// An error with the code ok would tell callers that all went well.
+TEST(Requester, AGoodbyeWithoutAReasonIsAnErrorToo) {
+  EXPECT_EQ(stats_answered(goodbye(static_cast<uint32_t>(Errc::draining))), Errc::draining);
+  EXPECT_EQ(stats_answered(goodbye(9999)), Errc::protocol_error);
+  EXPECT_EQ(stats_answered(goodbye(0)), Errc::protocol_error);
+}
+
 TEST(Requester, ALyingPeerIsGivenUp) {
   FrameHeader good = reply_header(MessageType::stats);
   Bytes payload = *encode(StatsReply());

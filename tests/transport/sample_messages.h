@@ -58,8 +58,7 @@ inline auto sample_messages() {
                  .anchor = key_of(53),
                  .page_bytes = 54},
       PutReply{.outcome = PutOutcome::unchanged},
-      DamagedRequest{
-          .handle = 61, .section = 62, .key = key_of(63), .encoding_id = encoding_of(64)},
+      DamagedRequest{.handle = 61, .key = key_of(63), .encoding_id = encoding_of(64)},
       DamagedReply{.quarantined = true},
       DeleteRequest{.handle = 71, .keys = {key_of(72), key_of(73)}},
       DeleteReply{.deleted_pages = 74},

@@ -1,5 +1,7 @@
 // Requester and StreamServer over a real socket: mode, takeover, limits, garbage, drain, deadlines.
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -9,6 +11,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <set>
 #include <thread>
@@ -343,6 +346,44 @@ TEST_F(UnixSocket, BadConfigurationsNameTheField) {
   EXPECT_NE(open_error().find("bad_config: socket path"), std::string::npos) << open_error();
   config_.addresses[0] = folder_ + "/nowhere/s.sock";
   EXPECT_NE(open_error().find("io_error"), std::string::npos) << open_error();
+}
+
+int option(int fd, int level, int name) {
+  int value = -1;
+  socklen_t size = sizeof value;
+  EXPECT_EQ(::getsockopt(fd, level, name, &value, &size), 0) << name;
+  return value;
+}
+
+// This process's descriptors that are an end of a TCP connection.
+std::vector<int> tcp_ends() {
+  std::vector<int> out;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    const int fd = std::stoi(entry.path().filename());
+    sockaddr_storage peer{};
+    socklen_t size = sizeof peer;
+    if (::getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &size) == 0 &&
+        peer.ss_family != AF_UNIX) {
+      out.push_back(fd);
+    }
+  }
+  return out;
+}
+
+TEST_P(Socket, BothEndsLetGoOfATcpPeerThatIsGone) {
+  start();
+  auto requester = connect();
+  const std::vector<int> ends = tcp_ends();
+  ASSERT_EQ(ends.size(), address_.starts_with("tcp://") ? 2u : 0u);
+  for (const int fd : ends) {
+    EXPECT_EQ(option(fd, SOL_SOCKET, SO_KEEPALIVE), 1);
+    const int last_probe_s =
+        option(fd, IPPROTO_TCP, TCP_KEEPIDLE) +
+        option(fd, IPPROTO_TCP, TCP_KEEPINTVL) * option(fd, IPPROTO_TCP, TCP_KEEPCNT);
+    EXPECT_EQ(last_probe_s, 30) << "as PROTOCOL.md says";
+    EXPECT_EQ(option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT), 30'000);
+    EXPECT_EQ(option(fd, IPPROTO_TCP, TCP_NODELAY), 1);
+  }
 }
 
 TEST_P(Socket, ConnectingSaysWhenNobodyListens) {
