@@ -1,25 +1,15 @@
 #include "codec/codec.h"
 
 #include <algorithm>
-#include <cstring>
-#include <optional>
 
-#include "codec/direct.h"
 #include "codec/elements.h"
 #include "codec/page_check.h"
-#include "codec/progressive_section.h"
+#include "codec/section_coding.h"
 #include "codec/section_slice.h"
 #include "src/base/limits.h"
 
 namespace sluice::codec {
 namespace {
-
-DirectShape direct_shape(const PageHeader& header, const SectionSlice& slice) {
-  return {.layers = slice.layers,
-          .channels = static_cast<uint32_t>(header.geometry.planes[slice.plane].width()),
-          .n_tokens = header.geometry.n_tokens,
-          .mantissa_bits = header.stored[slice.plane] == DType::f16 ? 10u : 7u};
-}
 
 // The dtype that a plane's sections code under `direct`.
 DType stored_dtype(const PageGeometry& geometry, size_t plane, ByteSpan tensors) {
@@ -39,96 +29,37 @@ DType stored_dtype(const PageGeometry& geometry, size_t plane, ByteSpan tensors)
   return DType::f32;
 }
 
-// Codes one section with `direct`; 0 if it does not fit `out`.
-size_t encode_direct_section(const PageHeader& header,
-                             const SectionSlice& slice,
-                             ByteSpan tensors,
-                             MutByteSpan out,
-                             Workspace& workspace) {
-  DirectShape shape = direct_shape(header, slice);
-  LayerShape layer_form = layer_shape(header, slice.plane);
-  size_t layer_values = shape.values() / shape.layers;
-  workspace.values.resize(std::max(workspace.values.size(), shape.values()));
-  std::span<uint16_t> values(workspace.values.data(), shape.values());
-  for_each_layer(header.geometry, slice, 0, tensors, [&](uint32_t layer, ByteSpan elements) {
-    gather_layer(layer_form, elements, values.subspan(layer * layer_values, layer_values));
-  });
-  return encode_direct(shape, values, out, workspace);
+// Sections were written with their rows one behind the other; a page has row after row.
+void order_by_rows(const PageHeader& header, MutByteSpan sections, Workspace& workspace) {
+  const size_t row_sections = header.sections.size() / header.rows.size();
+  workspace.more_bytes.assign(sections.begin(), sections.end());
+  std::vector<size_t> to(header.rows.size());  // offset of the row's next section
+  for (size_t row = 0; row < to.size(); ++row) {
+    to[row] = header.section_offset(row * row_sections) - header.header_bytes();
+  }
+  const uint8_t* from = workspace.more_bytes.data();
+  for (size_t i = 0; i < row_sections; ++i) {
+    for (size_t row = 0; row < to.size(); ++row) {
+      const size_t bytes = header.sections[row * row_sections + i].bytes;
+      std::copy_n(from, bytes, sections.begin() + static_cast<ptrdiff_t>(to[row]));
+      from += bytes;
+      to[row] += bytes;
+    }
+  }
 }
 
-// A page's sections differ by whether it has a profile.
-using MaybeProgressive = std::optional<ProgressivePage>;
-
-// Codes one section into less than its source bytes; 0 if it does not get smaller.
-size_t encode_coded(const PageHeader& header,
-                    const MaybeProgressive& progressive,
-                    const SectionSlice& slice,
-                    ByteSpan tensors,
-                    MutByteSpan out,
-                    Workspace& workspace) {
-  if (!is_codable(header, slice.plane)) {
-    return 0;
+std::vector<Row> rows_of(const PageSpec& spec) {
+  if (spec.encoding != Encoding::progressive) {
+    return {Row{}};
   }
-  MutByteSpan room = out.first(header.geometry.plane_bytes(slice.plane) * slice.layers - 1);
-  return progressive.has_value()
-             ? encode_progressive_section(*progressive, slice, tensors, room, workspace)
-             : encode_direct_section(header, slice, tensors, room, workspace);
-}
-
-// Writes one section to the front of `out`, which holds its source bytes at least.
-Section encode_section(const PageHeader& header,
-                       const MaybeProgressive& progressive,
-                       const SectionSlice& slice,
-                       ByteSpan tensors,
-                       MutByteSpan out,
-                       Workspace& workspace) {
-  Section section;
-  size_t bytes = encode_coded(header, progressive, slice, tensors, out, workspace);
-  if (bytes == 0) {
-    section.flags = kSectionStoredRaw;
-    for_each_layer(header.geometry, slice, 0, tensors, [&](uint32_t, ByteSpan elements) {
-      std::memcpy(out.data() + bytes, elements.data(), elements.size());
-      bytes += elements.size();
-    });
+  std::vector<Row> rows = spec.profile->rows;
+  if (spec.lossy_rows != 0) {
+    rows.resize(spec.lossy_rows);
   }
-  section.bytes = static_cast<uint32_t>(bytes);
-  section.xxh3 = xxh3_64(out.first(bytes));
-  return section;
-}
-
-// Decodes one section whose length and checksum are right into tensors that begin at `first_layer`.
-Status decode_section(const PageHeader& header,
-                      const MaybeProgressive& progressive,
-                      const SectionSlice& slice,
-                      uint32_t first_layer,
-                      ByteSpan bytes,
-                      uint64_t offset,
-                      MutByteSpan out,
-                      Workspace& workspace) {
-  if ((header.sections[slice.index].flags & kSectionStoredRaw) != 0) {
-    const uint8_t* from = bytes.data();
-    for_each_layer(header.geometry, slice, first_layer, out, [&](uint32_t, MutByteSpan elements) {
-      std::memcpy(elements.data(), from, elements.size());
-      from += elements.size();
-    });
-    return {};
+  if (spec.exact_row) {
+    rows.push_back(Row{});
   }
-  SectionPlace place{.index = slice.index, .offset = offset};
-  if (progressive.has_value()) {
-    return decode_progressive_section(
-        *progressive, slice, first_layer, bytes, place, out, workspace);
-  }
-  DirectShape shape = direct_shape(header, slice);
-  LayerShape layer_form = layer_shape(header, slice.plane);
-  size_t layer_values = shape.values() / shape.layers;
-  workspace.values.resize(std::max(workspace.values.size(), shape.values()));
-  std::span<uint16_t> values(workspace.values.data(), shape.values());
-  SLUICE_CHECK(decode_direct(shape, bytes, place, values, workspace));
-  for_each_layer(
-      header.geometry, slice, first_layer, out, [&](uint32_t layer, MutByteSpan elements) {
-        scatter_layer(layer_form, values.subspan(layer * layer_values, layer_values), elements);
-      });
-  return {};
+  return rows;
 }
 
 bool is_written(Encoding encoding) {
@@ -151,8 +82,14 @@ Status check_encode_arguments(const PageSpec& spec, ByteSpan tensors, MutByteSpa
                         "exact the page would be; give one, or encode direct");
     }
     SLUICE_CHECK(check_profile_geometry(*spec.profile, spec.geometry));
+    if (spec.lossy_rows > spec.profile->rows.size()) {
+      return SLUICE_ERR(Errc::invalid_argument,
+                        "encode_page: {} lossy rows, the profile has {}",
+                        spec.lossy_rows,
+                        spec.profile->rows.size());
+    }
   }
-  SLUICE_TRY(uint64_t bound, encode_bound(spec.geometry));
+  SLUICE_TRY(uint64_t bound, encode_bound(spec.geometry, rows_of(spec).size()));
   if (tensors.size() != spec.geometry.bytes()) {
     return SLUICE_ERR(Errc::invalid_argument,
                       "encode_page: {} bytes of tensors, the geometry has {}",
@@ -176,57 +113,42 @@ PageHeader header_of(const PageSpec& spec, ByteSpan tensors) {
   header.first_position = spec.first_position;
   header.geometry = spec.geometry;
   header.layers_per_section = layers_per_section(spec.geometry);
-  header.rows = {Row{}};
+  header.rows = rows_of(spec);
   if (spec.encoding == Encoding::progressive) {
     header.profile_digest = spec.profile->digest;
-    header.rows = {spec.profile->row};
   }
+  const bool is_exact = header.rows.back().level == Level::exact && spec.encoding != Encoding::raw;
   for (size_t plane = 0; plane < spec.geometry.planes.size(); ++plane) {
-    header.stored.push_back(spec.encoding == Encoding::direct
-                                ? stored_dtype(spec.geometry, plane, tensors)
-                                : spec.geometry.planes[plane].dtype);
+    header.stored.push_back(is_exact ? stored_dtype(spec.geometry, plane, tensors)
+                                     : spec.geometry.planes[plane].dtype);
   }
-  header.sections.resize(header.layer_groups() * spec.geometry.planes.size());
+  header.sections.resize(header.rows.size() * header.layer_groups() * spec.geometry.planes.size());
   return header;
 }
 
-// Sets `progressive` for a page that needs a profile, and has the right one.
-Status match_profile(const PageHeader& header,
-                     const Profile* profile,
-                     Workspace& workspace,
-                     MaybeProgressive& progressive) {
-  if (header.encoding != Encoding::progressive) {
-    return {};
+// An exact row codes 16 bits.
+Status check_exact_row(const PageHeader& header) {
+  for (size_t plane = 0; plane < header.stored.size(); ++plane) {
+    if (header.rows.size() > 1 && header.rows.back().level == Level::exact &&
+        is_codable(header, plane) && header.stored[plane] == DType::f32) {
+      return SLUICE_ERR(Errc::unsupported,
+                        "encode_page: an exact row of plane {}: its f32 elements are neither all "
+                        "bf16 nor all f16; leave the row out, or encode direct",
+                        role_name(header.geometry.planes[plane].role));
+    }
   }
-  if (profile == nullptr || profile->digest != header.profile_digest) {
-    return SLUICE_ERR(Errc::identity_mismatch,
-                      "page {}: coded with profile {}, given {}; give the profile that the page "
-                      "names",
-                      to_hex(header.page_key),
-                      to_hex(header.profile_digest),
-                      profile == nullptr ? "none" : to_hex(profile->digest));
-  }
-  SLUICE_CHECK(check_profile_geometry(*profile, header.geometry));
-  if (header.rows[0] != profile->row) {
-    return SLUICE_ERR(Errc::bad_value,
-                      "page {}: says KL {} micro-nats, its profile measured {}; treat it as a miss",
-                      to_hex(header.page_key),
-                      header.rows[0].kl,
-                      profile->row.kl);
-  }
-  progressive.emplace(header, *profile, workspace);
   return {};
 }
 
 }  // namespace
 
-Result<uint64_t> encode_bound(const PageGeometry& geometry) {
+Result<uint64_t> encode_bound(const PageGeometry& geometry, size_t rows) {
   SLUICE_CHECK(check_page_geometry(geometry));
   PageHeader header;
   header.geometry = geometry;
   header.layers_per_section = layers_per_section(geometry);
-  header.rows = {Row{}};
-  header.sections.resize(header.layer_groups() * geometry.planes.size());
+  header.rows.resize(rows);
+  header.sections.resize(rows * header.layer_groups() * geometry.planes.size());
   uint64_t bound = header.header_bytes() + geometry.bytes();
   if (header.header_bytes() > kPageHeaderBytesMax || bound > kPageBytesMax) {
     return SLUICE_ERR(Errc::too_large,
@@ -245,31 +167,47 @@ Result<size_t> encode_page(const PageSpec& spec,
                            Workspace& workspace) {
   SLUICE_CHECK(check_encode_arguments(spec, tensors, out));
   PageHeader header = header_of(spec, tensors);
+  SLUICE_CHECK(check_exact_row(header));
   MaybeProgressive progressive;
   SLUICE_CHECK(match_profile(header, spec.profile, workspace, progressive));
   size_t at = header.header_bytes();
   for (uint32_t group = 0; group < header.layer_groups(); ++group) {
     for (size_t plane = 0; plane < spec.geometry.planes.size(); ++plane) {
       SectionSlice slice = slice_of(header, group, plane);
-      Section& section = header.sections[slice.index];
-      section = encode_section(header, progressive, slice, tensors, out.subspan(at), workspace);
-      at += section.bytes;
+      at += encode_section(header, progressive, slice, tensors, out.subspan(at), workspace);
     }
+  }
+  if (header.rows.size() > 1) {
+    order_by_rows(header, out.first(at).subspan(header.header_bytes()), workspace);
   }
   SLUICE_TRY(Bytes header_bytes, serialise_page_header(header));
   std::copy(header_bytes.begin(), header_bytes.end(), out.begin());
   return at;
 }
 
-Status decode_sections(const PageHeader& header,
-                       const SectionRange& range,
-                       ByteSpan bytes,
-                       MutByteSpan out,
-                       Workspace& workspace,
-                       const Profile* profile) {
-  SLUICE_CHECK(verify_sections(header, range, bytes));
+Status decode_layers(const PageHeader& header,
+                     size_t rows,
+                     uint32_t first_layer,
+                     uint32_t layers,
+                     ByteSpan bytes,
+                     MutByteSpan out,
+                     Workspace& workspace,
+                     const Profile* profile) {
+  std::array<SectionRange, kRowsMax> ranges;
+  std::array<ByteSpan, kRowsMax> row_bytes;
+  if (rows == 0 || rows > header.rows.size()) {
+    return SLUICE_ERR(
+        Errc::invalid_argument, "decode: {} rows of a page that has {}", rows, header.rows.size());
+  }
+  for (size_t row = 0; row < rows; ++row) {
+    SLUICE_TRY(ranges[row], select_sections(header, row, first_layer, layers));
+    SLUICE_CHECK(verify_sections(header, ranges[row], bytes));
+    row_bytes[row] = bytes.first(ranges[row].bytes);
+    bytes = bytes.subspan(ranges[row].bytes);
+  }
   MaybeProgressive progressive;
   SLUICE_CHECK(match_profile(header, profile, workspace, progressive));
+  const SectionRange& range = ranges[0];
   uint64_t needed = header.geometry.layer_bytes() * range.layers;
   if (out.size() < needed) {
     return SLUICE_ERR(Errc::output_too_small,
@@ -279,23 +217,24 @@ Status decode_sections(const PageHeader& header,
                       range.layers,
                       needed);
   }
-  uint64_t at = 0;
-  uint32_t group = range.first_layer / header.layers_per_section;
-  uint32_t end_layer = range.first_layer + range.layers;
-  for (; group * header.layers_per_section < end_layer; ++group) {
-    for (size_t plane = 0; plane < header.geometry.planes.size(); ++plane) {
-      SectionSlice slice = slice_of(header, group, plane);
-      uint32_t section_bytes = header.sections[slice.index].bytes;
-      SLUICE_CHECK(decode_section(header,
-                                  progressive,
-                                  slice,
-                                  range.first_layer,
-                                  bytes.subspan(at, section_bytes),
-                                  range.offset + at,
-                                  out,
-                                  workspace));
-      at += section_bytes;
+  for (size_t i = 0; i < range.count; ++i) {
+    const auto group = static_cast<uint32_t>((range.first + i) / header.geometry.planes.size());
+    const SectionSlice slice = slice_of(header, group, i % header.geometry.planes.size());
+    std::array<RowSection, kRowsMax> sections;
+    for (size_t row = 0; row < rows; ++row) {
+      const size_t index = ranges[row].first + i;
+      sections[row] = {.bytes = row_bytes[row].first(header.sections[index].bytes),
+                       .place = {.index = index, .offset = ranges[row].offset}};
+      row_bytes[row] = row_bytes[row].subspan(header.sections[index].bytes);
+      ranges[row].offset += header.sections[index].bytes;
     }
+    SLUICE_CHECK(decode_section(header,
+                                progressive,
+                                slice,
+                                range.first_layer,
+                                std::span(sections).first(rows),
+                                out,
+                                workspace));
   }
   return {};
 }
@@ -305,12 +244,14 @@ Status decode_page(const PageHeader& header,
                    MutByteSpan out,
                    Workspace& workspace,
                    const Profile* profile) {
-  SLUICE_TRY(SectionRange all, select_sections(header, 0, 0, header.geometry.layers));
-  if (page.size() < all.offset) {
+  const uint64_t header_bytes = header.header_bytes();
+  if (page.size() < header_bytes) {
     return SLUICE_ERR(
-        Errc::truncated, "page: header of {} bytes, ends after {}", all.offset, page.size());
+        Errc::truncated, "page: header of {} bytes, ends after {}", header_bytes, page.size());
   }
-  return decode_sections(header, all, page.subspan(all.offset), out, workspace, profile);
+  const size_t rows = std::max<size_t>(rows_within(header, page.size()), 1);
+  return decode_layers(
+      header, rows, 0, header.geometry.layers, page.subspan(header_bytes), out, workspace, profile);
 }
 
 }  // namespace sluice::codec

@@ -120,7 +120,12 @@ void scatter_bits(const LayerShape& shape, std::span<const uint32_t> bits, MutBy
   const uint32_t* from = bits.data();
   uint8_t* to = layer.data();
   if (shape.dtype == DType::f32) {
-    transpose(shape, [=](size_t ours, size_t theirs) { store_le(to + 4 * theirs, from[ours]); });
+    const bool is_wide = shape.stored == DType::f32;
+    transpose(shape, [&](size_t ours, size_t theirs) {
+      const uint32_t stored = from[ours];
+      store_le(to + 4 * theirs,
+               is_wide ? stored : widen(shape.stored, static_cast<uint16_t>(stored)));
+    });
   } else {
     transpose(shape, [=](size_t ours, size_t theirs) {
       store_le(to + 2 * theirs, static_cast<uint16_t>(from[ours]));

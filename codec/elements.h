@@ -31,7 +31,7 @@ void gather_layer(const LayerShape& shape, ByteSpan layer, std::span<uint16_t> v
 void scatter_layer(const LayerShape& shape, std::span<const uint16_t> values, MutByteSpan layer);
 
 // The same between elements and 32 bits each: gathered, the f32 that equals the element; scattered,
-// the element's bits in the lower part. `stored` is not looked at.
+// the bits of `stored`, which may be f32 here, in the lower part.
 void gather_as_f32(const LayerShape& shape, ByteSpan layer, std::span<uint32_t> f32_bits);
 void scatter_bits(const LayerShape& shape, std::span<const uint32_t> bits, MutByteSpan layer);
 

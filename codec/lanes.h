@@ -68,9 +68,16 @@ class LaneDecoder {
 
   // Decodes a symbol in every lane; true if one is the escape.
   bool decode_symbols(const DecodeTable& table, LaneCodes& codes) {
+    return decode_symbols([&](size_t) -> const DecodeTable& { return table; }, codes);
+  }
+
+  // The same where each lane has a table of its own: table_of(lane) is a DecodeTable.
+  template <class TableOf>
+  bool decode_symbols(TableOf table_of, LaneCodes& codes) {
     uint32_t escapes = 0;
     const uint8_t* word = word_;
     for (size_t lane = 0; lane < kLanes; ++lane) {
+      const DecodeTable& table = table_of(lane);
       uint32_t state = states_[lane];
       uint32_t slot = state & (kFrequencyTotal - 1);
       uint8_t code = table.codes[slot];
@@ -125,8 +132,14 @@ class LaneEncoder {
 
   // Encodes a symbol in every lane. Requires: a range of that code has a frequency.
   void encode_symbols(const SymbolRange* ranges, const LaneCodes& codes) {
+    encode_symbols([&](size_t lane) -> const SymbolRange& { return ranges[codes[lane]]; });
+  }
+
+  // The same where each lane has a table of its own: range_of(lane) is a SymbolRange.
+  template <class RangeOf>
+  void encode_symbols(RangeOf range_of) {
     for (size_t lane = kLanes; lane-- > 0;) {
-      const SymbolRange& range = ranges[codes[lane]];
+      const SymbolRange& range = range_of(lane);
       uint32_t& state = states_[lane];
       put(state, range.frequency << (32 - kProbabilityBits));
       state = (state / range.frequency << kProbabilityBits) + state % range.frequency + range.below;

@@ -140,10 +140,22 @@ Status verify_sections(const PageHeader& header, const SectionRange& range, Byte
   return {};
 }
 
+size_t rows_within(const PageHeader& header, uint64_t page_bytes) {
+  size_t rows = 0;
+  while (rows < header.rows.size() &&
+         header.section_offset(header.section_index(rows + 1, 0, 0)) <= page_bytes) {
+    ++rows;
+  }
+  return rows;
+}
+
 Result<PageHeader> verify_page(ByteSpan page) {
   SLUICE_TRY(PageHeader header, parse_page_header(page));
-  SLUICE_TRY(SectionRange all, select_sections(header, 0, 0, header.geometry.layers));
-  SLUICE_CHECK(verify_sections(header, all, page.subspan(all.offset)));
+  for (size_t row = 0; row < header.rows.size(); ++row) {
+    SLUICE_TRY(SectionRange all, select_sections(header, row, 0, header.geometry.layers));
+    SLUICE_CHECK(
+        verify_sections(header, all, page.subspan(std::min<uint64_t>(all.offset, page.size()))));
+  }
   if (page.size() != header.page_bytes()) {
     return SLUICE_ERR(
         Errc::bad_value, "page of {} bytes, {} given", header.page_bytes(), page.size());

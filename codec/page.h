@@ -38,6 +38,7 @@ inline constexpr size_t kPageFixedBytes = 128;
 inline constexpr size_t kPlaneEntryBytes = 16;
 inline constexpr size_t kRowEntryBytes = 8;
 inline constexpr size_t kSectionEntryBytes = 16;
+inline constexpr size_t kRowsMax = 4;                // q3, q2, q1, exact
 inline constexpr uint32_t kPageTokensStep = 32;      // n_tokens is a multiple: one token a lane
 inline constexpr uint32_t kSectionElements = 32768;  // least elements of a section's widest plane
 
@@ -127,6 +128,9 @@ Result<SectionRange> select_sections(const PageHeader& header,
 // Checks length and checksum of the sections of `range`; `bytes` begins at range.offset and may go
 // on. Errors: truncated, bad_checksum; the text names section and offset.
 Status verify_sections(const PageHeader& header, const SectionRange& range, ByteSpan bytes);
+
+// How many rows, from the first on, are whole in a page of so many bytes.
+size_t rows_within(const PageHeader& header, uint64_t page_bytes);
 
 // Checks a whole page: header, length, every section. Returns the header.
 // Errors: as parse_page_header; truncated, bad_checksum (names section and offset), bad_value

@@ -23,8 +23,12 @@ Status check_encoding(const PageHeader& header) {
     return SLUICE_ERR(
         Errc::bad_value, "page header: encoding {} is none of 1..4", int(header.encoding));
   }
-  if (header.rows.size() != 1) {
-    return SLUICE_ERR(Errc::bad_value, "page header: {} rows, expected 1", header.rows.size());
+  if (header.rows.empty() || header.rows.size() > (lossy ? kRowsMax : 1)) {
+    return SLUICE_ERR(Errc::bad_value,
+                      "page header: {} rows under encoding {}, expected 1{}",
+                      header.rows.size(),
+                      encoding_name(header.encoding),
+                      lossy ? " to 4" : "");
   }
   if ((header.profile_digest != Hash32{}) != lossy) {
     return SLUICE_ERR(Errc::bad_value,
@@ -34,7 +38,7 @@ Status check_encoding(const PageHeader& header) {
                       to_hex(header.profile_digest));
   }
   if (lossy) {
-    return check_lossy_row(header.rows[0], "page header");
+    return check_lossy_rows(header.rows, "page header");
   }
   if (header.rows[0] != Row{}) {
     return SLUICE_ERR(Errc::bad_value,
@@ -57,9 +61,12 @@ Status check_stored(const PageHeader& header) {
                       planes.size());
   }
   for (size_t i = 0; i < planes.size(); ++i) {
-    bool narrowed = header.encoding == Encoding::direct && is_tensor_role(planes[i].role) &&
-                    is_narrowed(planes[i].dtype, header.stored[i]);
-    if (header.stored[i] != planes[i].dtype && !narrowed) {
+    bool is_exact = header.rows.back().level == Level::exact;  // in the end
+    bool codes = is_exact && header.encoding != Encoding::raw && is_tensor_role(planes[i].role);
+    bool narrowed = codes && is_narrowed(planes[i].dtype, header.stored[i]);
+    bool needed =
+        codes && header.encoding == Encoding::progressive && planes[i].dtype == DType::f32;
+    if (needed ? !narrowed : header.stored[i] != planes[i].dtype && !narrowed) {
       return SLUICE_ERR(Errc::bad_value,
                         "page header: plane {} ({}) of {} stored as {} ({}) under encoding {}",
                         i,
@@ -73,15 +80,26 @@ Status check_stored(const PageHeader& header) {
   return {};
 }
 
-Status check_section(const PageHeader& header, size_t index, uint64_t raw_bytes, size_t plane) {
+// `raw_bytes`: of the section's source elements. A later row has nothing of one that the first row
+// stores raw.
+Status check_section(const PageHeader& header,
+                     size_t index,
+                     size_t index_of_first_row,
+                     uint64_t raw_bytes,
+                     size_t plane) {
   const Section& section = header.sections[index];
+  if (index != index_of_first_row &&
+      (header.sections[index_of_first_row].flags & kSectionStoredRaw) != 0) {
+    raw_bytes = 0;
+  }
   if ((section.flags & ~kSectionStoredRaw) != 0) {
     return SLUICE_ERR(
         Errc::reserved_set, "section {}: flags {:#x}, expected 0 or 1", index, section.flags);
   }
   bool stored_raw = (section.flags & kSectionStoredRaw) != 0;
-  bool fits = stored_raw ? section.bytes == raw_bytes
-                         : is_codable(header, plane) && section.bytes < raw_bytes;
+  bool fits = stored_raw       ? section.bytes == raw_bytes && index == index_of_first_row
+              : raw_bytes == 0 ? section.bytes == 0
+                               : is_codable(header, plane) && section.bytes < raw_bytes;
   if (!fits) {
     return SLUICE_ERR(Errc::bad_value,
                       "section {}: {} bytes with flags {:#x} for {} source bytes of {} under {}",
@@ -110,11 +128,12 @@ Status check_sections(const PageHeader& header) {
                       header.sections.size(),
                       count);
   }
-  for (uint32_t group = 0; group < header.layer_groups(); ++group) {
-    for (size_t plane = 0; plane < geometry.planes.size(); ++plane) {
-      uint64_t raw_bytes = geometry.plane_bytes(plane) * layers_in_group(header, group);
-      SLUICE_CHECK(check_section(header, header.section_index(0, group, plane), raw_bytes, plane));
-    }
+  for (size_t i = 0; i < count; ++i) {
+    const size_t in_row = i % (count / header.rows.size());
+    const auto group = static_cast<uint32_t>(in_row / geometry.planes.size());
+    const size_t plane = in_row % geometry.planes.size();
+    uint64_t raw_bytes = geometry.plane_bytes(plane) * layers_in_group(header, group);
+    SLUICE_CHECK(check_section(header, i, in_row, raw_bytes, plane));
   }
   return {};
 }
@@ -153,14 +172,27 @@ Status check_page_geometry(const PageGeometry& geometry) {
   return {};
 }
 
-Status check_lossy_row(const Row& row, std::string_view what) {
-  if (row.level != Level::q1 || row.kl == 0) {
-    return SLUICE_ERR(Errc::bad_value,
-                      "{}: row of level {} ({}), kl {}: expected level q1 (1), kl at least 1",
-                      what,
-                      level_name(row.level),
-                      int(row.level),
-                      row.kl);
+Status check_lossy_rows(std::span<const Row> rows, std::string_view what) {
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const Row& row = rows[i];
+    const bool is_first = i == 0, is_exact = row.level == Level::exact;
+    const bool follows = !is_first && int(row.level) == int(rows[i - 1].level) - 1;
+    const bool level_fits = is_exact   ? !is_first && i + 1 == rows.size()
+                            : is_first ? row.level <= Level::q3
+                                       : follows;
+    const bool kl_fits =
+        is_exact ? row.kl == 0 : row.kl != 0 && (is_first || row.kl <= rows[i - 1].kl);
+    if (!level_fits || !kl_fits) {
+      return SLUICE_ERR(
+          Errc::bad_value,
+          "{}: row {} of level {} ({}), kl {}: levels fall from q3 or below without a "
+          "gap, kl is at least 1 and does not rise; then exact of kl 0, if at all",
+          what,
+          i,
+          level_name(row.level),
+          int(row.level),
+          row.kl);
+    }
   }
   return {};
 }

@@ -2,6 +2,7 @@
 // Private to codec/; used when a header is read and when one is written.
 #pragma once
 
+#include <span>
 #include <string_view>
 
 #include "codec/page.h"
@@ -20,8 +21,8 @@ uint32_t layers_in_group(const PageHeader& header, uint32_t group);
 // Errors: bad_value, too_large.
 Status check_page_geometry(const PageGeometry& geometry);
 
-// The row of a `progressive` page and of its profile. `what` begins the text. Errors: bad_value.
-Status check_lossy_row(const Row& row, std::string_view what);
+// The rows of a `progressive` page or of its profile. `what` begins the text. Errors: bad_value.
+Status check_lossy_rows(std::span<const Row> rows, std::string_view what);
 
 // Errors: bad_value, too_large, reserved_set, unsupported.
 Status check_page_header(const PageHeader& header);

@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <limits>
+#include <numeric>
 
 #include "codec/field_access.h"
 #include "codec/page_check.h"
 #include "codec/page_layout.h"
+#include "codec/profile_block.h"
 #include "codec/profile_layout.h"
 #include "codec/progressive_rom.h"
 #include "src/base/limits.h"
@@ -74,7 +76,7 @@ class ProfileParser {
                 profile_.model_digest.begin());
     SLUICE_CHECK(parse_header());
     SLUICE_CHECK(parse_planes());
-    SLUICE_CHECK(parse_row());
+    SLUICE_CHECK(parse_rows());
     SLUICE_CHECK(parse_frequencies());
     SLUICE_CHECK(parse_layers());
     SLUICE_CHECK(parse_blocks());
@@ -107,15 +109,7 @@ class ProfileParser {
 
   Status parse_header() {
     SLUICE_CHECK(expect_zero(file_, kReserved0, kWhat, 0));
-    auto basis = load_field<uint8_t>(file_, kBasis);
-    auto rows = load_field<uint8_t>(file_, kRows);
-    if (basis != 0 || rows != 1) {
-      return SLUICE_ERR(Errc::unsupported,
-                        "profile: basis {} with {} rows, this version reads basis 0 (identity) "
-                        "with one; written by a newer version?",
-                        basis,
-                        rows);
-    }
+    SLUICE_CHECK(expect_zero(file_, kReserved1, kWhat, 0));
     SLUICE_TRY(uint32_t pairing, in_range("pairing", load_field<uint8_t>(file_, kPairing), 0, 2));
     profile_.pairing = static_cast<RopePairing>(pairing);
     SLUICE_TRY(profile_.sinks,
@@ -176,13 +170,22 @@ class ProfileParser {
     return {};
   }
 
-  Status parse_row() {
-    size_t at = offset();
-    SLUICE_TRY(ByteSpan entry, take(kRowEntryBytes, "rows"));
-    SLUICE_CHECK(expect_zero(entry, layout::kRowReserved, kWhat, at));
-    profile_.row = {.level = static_cast<Level>(load_field<uint8_t>(entry, layout::kRowLevel)),
-                    .kl = load_field<uint32_t>(entry, layout::kRowKl)};
-    return check_lossy_row(profile_.row, kWhat);
+  Status parse_rows() {
+    SLUICE_TRY(uint32_t rows, in_range("rows", load_field<uint8_t>(file_, kRows), 1, kRowsMax - 1));
+    for (uint32_t i = 0; i < rows; ++i) {
+      size_t at = offset();
+      SLUICE_TRY(ByteSpan entry, take(kRowEntryBytes, "rows"));
+      SLUICE_CHECK(expect_zero(entry, layout::kRowReserved, kWhat, at));
+      profile_.rows.push_back(
+          {.level = static_cast<Level>(load_field<uint8_t>(entry, layout::kRowLevel)),
+           .kl = load_field<uint32_t>(entry, layout::kRowKl)});
+    }
+    if (profile_.rows.back().level != Level::q1) {
+      return SLUICE_ERR(Errc::bad_value,
+                        "profile: the last of its rows is {}, expected q1",
+                        level_name(profile_.rows.back().level));
+    }
+    return check_lossy_rows(profile_.rows, kWhat);
   }
 
   Status parse_frequencies() {
@@ -237,60 +240,11 @@ class ProfileParser {
       for (const Plane& plane : profile_.planes) {
         PlaneModel model;
         if (is_tensor_role(plane.role)) {
-          SLUICE_CHECK(parse_block(plane, layer.layer, model));
+          SLUICE_TRY(size_t bytes, parse_block(rest_, offset(), plane, layer.layer, model));
+          rest_ = rest_.subspan(bytes);
         }
         layer.planes.push_back(std::move(model));
       }
-    }
-    return {};
-  }
-
-  Status parse_block(const Plane& plane, uint32_t layer, PlaneModel& model) {
-    size_t at = offset();
-    SLUICE_TRY(ByteSpan block, take(kBlockHeadBytes + plane.width() * kChannelBytes, "blocks"));
-    SLUICE_CHECK(expect_zero(block, kBlockReserved0, kWhat, at));
-    model.exponent = static_cast<int8_t>(load_field<uint8_t>(block, kExponent));
-    if (model.exponent < kExponentMin || model.exponent > kExponentMax) {
-      return SLUICE_ERR(Errc::bad_value,
-                        "profile: layer {} plane {}: exponent {}, expected {}..{}",
-                        layer,
-                        role_name(plane.role),
-                        model.exponent,
-                        kExponentMin,
-                        kExponentMax);
-    }
-    model.channels.reserve(plane.width());
-    for (block = block.subspan(kBlockHeadBytes); !block.empty();
-         block = block.subspan(kChannelBytes)) {
-      ChannelModel channel{.mean = static_cast<int32_t>(load_field<uint32_t>(block, kMean)),
-                           .mantissa = load_field<uint16_t>(block, kMantissa),
-                           .shift = load_field<uint8_t>(block, kShift),
-                           .scale = load_field<uint8_t>(block, kScale)};
-      SLUICE_CHECK(check_channel(channel, file_.size() - rest_.size() - block.size()));
-      model.channels.push_back(channel);
-    }
-    return {};
-  }
-
-  static Status check_channel(const ChannelModel& channel, size_t at) {
-    bool good = channel.mean >= -kMeanMax && channel.mean <= kMeanMax &&
-                channel.mantissa >= kMantissaMin && channel.mantissa <= kMantissaMax &&
-                channel.shift >= kShiftMin && channel.shift <= kShiftMax && channel.scale < kScales;
-    if (!good) {
-      return SLUICE_ERR(Errc::bad_value,
-                        "profile: channel at offset {}: mean {}, mantissa {}, shift {}, scale {}: "
-                        "expected within {}, {}..{}, {}..{}, below {}",
-                        at,
-                        channel.mean,
-                        channel.mantissa,
-                        channel.shift,
-                        channel.scale,
-                        kMeanMax,
-                        kMantissaMin,
-                        kMantissaMax,
-                        kShiftMin,
-                        kShiftMax,
-                        kScales);
     }
     return {};
   }
@@ -300,26 +254,38 @@ class ProfileParser {
   Profile profile_;
 };
 
+// Which channel each comes from where rotated ones are put into the order of `pairing`.
+std::vector<uint32_t> reordered(const Plane& plane, RopePairing pairing) {
+  std::vector<uint32_t> old_of(plane.width());
+  std::iota(old_of.begin(), old_of.end(), 0u);
+  const uint32_t pairs = plane.rotated_dims / 2;
+  for (uint32_t head = 0; head < plane.heads; ++head) {
+    const uint32_t first = head * plane.dim;
+    for (uint32_t i = 0; i < plane.rotated_dims; ++i) {
+      const uint32_t split = first + i / 2 + i % 2 * pairs;
+      const uint32_t together = first + i;
+      (pairing == RopePairing::neox ? old_of[split] : old_of[together]) =
+          pairing == RopePairing::neox ? together : split;
+    }
+  }
+  return old_of;
+}
+
 // Puts the rotated channels of every head into the order of `pairing`; the other order goes out.
 void reorder(Profile& profile, RopePairing pairing) {
   for (LayerModel& layer : profile.layers) {
     for (size_t p = 0; p < profile.planes.size(); ++p) {
       const Plane& plane = profile.planes[p];
-      std::vector<ChannelModel>& channels = layer.planes[p].channels;
-      size_t pairs = channels.empty() ? 0 : plane.rotated_dims / 2;
-      for (size_t head = 0; pairs != 0 && head < plane.heads; ++head) {
-        auto first = channels.begin() + static_cast<ptrdiff_t>(head * plane.dim);
-        std::vector<ChannelModel> old(first, first + plane.rotated_dims);
-        for (size_t pair = 0; pair < pairs; ++pair) {
-          for (size_t half = 0; half < 2; ++half) {
-            size_t split = pair + half * pairs;
-            size_t together = 2 * pair + half;
-            bool to_neox = pairing == RopePairing::neox;
-            first[static_cast<ptrdiff_t>(to_neox ? split : together)] =
-                old[to_neox ? together : split];
-          }
-        }
+      if (plane.rotated_dims == 0 || layer.planes[p].channels.empty()) {
+        continue;
       }
+      const std::vector<uint32_t> old_of = reordered(plane, pairing);
+      PlaneModel& model = layer.planes[p];
+      const std::vector<ChannelModel> old = model.channels;
+      for (size_t i = 0; i < old.size(); ++i) {
+        model.channels[i] = old[old_of[i]];
+      }
+      permute_basis(model.basis, old_of);
     }
   }
   profile.pairing = pairing;

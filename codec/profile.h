@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "codec/basis.h"
 #include "codec/page.h"
 #include "src/base/bytes.h"
 #include "src/base/checksum.h"
@@ -22,12 +23,12 @@ namespace sluice::codec {
 inline constexpr uint32_t kProfileBytesMax = 64u << 20;
 inline constexpr int kNotRotated = -1;
 
-// How one channel of one layer is coded. A coefficient is an eighth of a step.
+// How one channel of one layer is coded, and the component of the same number.
 struct ChannelModel {
   int32_t mean = 0;       // in units of 2^-exponent of its block
   uint16_t mantissa = 0;  // a coefficient of 1 is mantissa / 2^shift such units
   uint8_t shift = 0;
-  uint8_t scale = 0;  // row of the ROM: how wide the channel is, in steps
+  uint8_t scale = 0;  // of the component, row of the ROM: how wide it is, in steps of the first row
 
   bool operator==(const ChannelModel&) const = default;
 };
@@ -35,6 +36,8 @@ struct ChannelModel {
 // One plane of one layer.
 struct PlaneModel {
   int exponent = 0;
+  uint32_t step_bits = 3;  // a step of level q1 is 2^step_bits coefficients
+  Basis basis;
   std::vector<ChannelModel> channels;  // heads x dim; empty for planes that are not coded
 
   bool operator==(const PlaneModel&) const = default;
@@ -57,7 +60,7 @@ struct Profile {
   uint32_t first_head = 0;
   uint32_t sinks = 0;         // first tokens of a context that travel exactly
   std::vector<Plane> planes;  // dtype says nothing
-  Row row;                    // level and measured KL of the pages made with it
+  std::vector<Row> rows;      // levels and measured KL of the pages made with it; the last is q1
   std::vector<std::vector<uint64_t>> frequencies;  // [rotation][pair], turns x 2^64 per position
   std::vector<LayerModel> layers;
   std::string note;  // how and on what it was measured
@@ -68,8 +71,7 @@ struct Profile {
 // Parses a whole profile file. Channels of rotated planes come out in the order of `pairing`, that
 // of the descriptor whose pages it will serve; the file may have the other one.
 // Errors: truncated, bad_magic, bad_version, too_large, bad_checksum, reserved_set, bad_value,
-// unsupported (a basis or more rows, which a later version writes), invalid_argument (pairing none
-// for a profile with rotated planes).
+// invalid_argument (pairing none for a profile with rotated planes).
 Result<Profile> parse_profile(ByteSpan file, RopePairing pairing);
 
 // Checks that the profile is for pages of this shape; dtypes may be any.

@@ -15,7 +15,9 @@ ProgressiveShape shape_of(const ProgressivePage& page, const SectionSlice& slice
           .plane = slice.plane,
           .channels = static_cast<uint32_t>(plane.width()),
           .n_tokens = page.header.geometry.n_tokens,
-          .vector_bytes = static_cast<uint32_t>(plane.width()) * dtype_bytes(plane.dtype)};
+          .vector_bytes = static_cast<uint32_t>(plane.width()) * dtype_bytes(plane.dtype),
+          .stored = page.header.stored[slice.plane],
+          .first_level = page.header.rows.front().level};
 }
 
 LayerTransform transform_of(const ProgressivePage& page,
@@ -30,9 +32,10 @@ LayerTransform transform_of(const ProgressivePage& page,
           .pairing = page.profile.pairing};
 }
 
-std::span<int16_t> coefficients_of(const ProgressiveShape& shape, Workspace& workspace) {
-  workspace.coefficients.resize(std::max(workspace.coefficients.size(), shape.values()));
-  return {workspace.coefficients.data(), shape.values()};
+template <class T>
+std::span<T> grown(std::vector<T>& memory, size_t size) {
+  memory.resize(std::max(memory.size(), size));
+  return {memory.data(), size};
 }
 
 // Marks the sinks, and no other token.
@@ -44,15 +47,13 @@ void mark_sinks(const ProgressivePage& page, std::span<uint64_t> energies) {
   std::fill(end, energies.end(), 0);
 }
 
-}  // namespace
-
-size_t encode_progressive_section(const ProgressivePage& page,
-                                  const SectionSlice& slice,
-                                  ByteSpan tensors,
-                                  MutByteSpan out,
-                                  Workspace& workspace) {
-  ProgressiveShape shape = shape_of(page, slice);
-  std::span<int16_t> quantised = coefficients_of(shape, workspace);
+// Quantises the section; what travels exactly is put into the workspace's bytes.
+ExactTokens quantise_section(const ProgressivePage& page,
+                             const SectionSlice& slice,
+                             const ProgressiveShape& shape,
+                             ByteSpan tensors,
+                             Workspace& workspace) {
+  std::span<int16_t> quantised = grown(workspace.quantised, shape.values());
   workspace.energies.resize(shape.n_tokens);
   Bytes& exact = workspace.bytes;  // bits, then vectors
   exact.assign(shape.exact_bytes(), 0);
@@ -62,7 +63,7 @@ size_t encode_progressive_section(const ProgressivePage& page,
                    elements,
                    quantised.subspan(layer * shape.layer_values(), shape.layer_values()),
                    workspace.energies,
-                   workspace.wide);
+                   workspace.layer);
     for (size_t token = 0; token < shape.n_tokens; ++token) {
       if (workspace.energies[token] > kEnergyMax) {
         size_t bit = size_t{layer} * shape.n_tokens + token;
@@ -74,28 +75,135 @@ size_t encode_progressive_section(const ProgressivePage& page,
   });
   size_t vectors_bytes = exact.size() - shape.exact_bytes();
   exact.resize(exact.size() + kSeedBytes);  // zeros for states that no vector seeds
-  ExactTokens tokens{.bits = ByteSpan(exact).first(shape.exact_bytes()),
-                     .vectors = ByteSpan(exact).subspan(shape.exact_bytes(), vectors_bytes)};
-  return encode_progressive(shape, quantised, tokens, out, workspace);
+  return {.bits = ByteSpan(exact).first(shape.exact_bytes()),
+          .vectors = ByteSpan(exact).subspan(shape.exact_bytes(), vectors_bytes)};
+}
+
+// The elements of one layer as `level` gives them, in the scratch of the workspace.
+std::span<uint32_t> restore(const ProgressivePage& page,
+                            const SectionSlice& slice,
+                            const ProgressiveShape& shape,
+                            uint32_t layer,
+                            Level level,
+                            std::span<const int16_t> quantised,
+                            Workspace& workspace) {
+  const std::vector<ChannelModel>& channels = shape.model(layer).channels;
+  std::span<uint8_t> scales = grown(workspace.scales, channels.size());
+  std::transform(
+      channels.begin(), channels.end(), scales.begin(), [&](const ChannelModel& channel) {
+        return static_cast<uint8_t>(scale_at(shape, channel.scale, level, 0));
+      });
+  return restore_layer(transform_of(page, slice, layer),
+                       level,
+                       scales,
+                       quantised.subspan(layer * shape.layer_values(), shape.layer_values()),
+                       workspace.layer);
+}
+
+// What a reader of all rows but the last restores, and the source's elements where they differ:
+// those of exact tokens come with the first row.
+void prepare_residuals(const ProgressivePage& page,
+                       const SectionSlice& slice,
+                       const ProgressiveShape& shape,
+                       ByteSpan tensors,
+                       const ExactTokens& exact,
+                       Workspace& workspace) {
+  const Level level = page.header.rows[page.header.rows.size() - 2].level;
+  std::span<uint16_t> restored = grown(workspace.values, shape.values());
+  std::span<uint16_t> source = grown(workspace.source, shape.values());
+  std::span<int16_t> quantised(workspace.quantised.data(), shape.values());
+  for (int16_t& value : quantised) {
+    value = static_cast<int16_t>(coarsened(value, level));
+  }
+  for_each_layer(page.header.geometry, slice, 0, tensors, [&](uint32_t layer, ByteSpan elements) {
+    const size_t first = layer * shape.layer_values();
+    std::span<uint32_t> values = restore(page, slice, shape, layer, level, quantised, workspace);
+    std::copy(values.begin(), values.end(), restored.begin() + static_cast<ptrdiff_t>(first));
+    gather_layer(layer_shape(page.header, slice.plane),
+                 elements,
+                 source.subspan(first, shape.layer_values()));
+    for (size_t token = 0; token < shape.n_tokens; ++token) {
+      for (size_t c = 0; exact.has(layer * shape.n_tokens + token) && c < shape.channels; ++c) {
+        source[first + c * shape.n_tokens + token] = restored[first + c * shape.n_tokens + token];
+      }
+    }
+  });
+}
+
+}  // namespace
+
+std::optional<RowBytes> encode_progressive_section(const ProgressivePage& page,
+                                                   const SectionSlice& slice,
+                                                   ByteSpan tensors,
+                                                   MutByteSpan out,
+                                                   Workspace& workspace) {
+  const ProgressiveShape shape = shape_of(page, slice);
+  const ExactTokens exact = quantise_section(page, slice, shape, tensors, workspace);
+  std::span<int16_t> quantised(workspace.quantised.data(), shape.values());
+  const ByteSpan corrections = out.first(std::min(out.size(), shape.layers.size()));
+  RowBytes bytes{};
+  for (size_t row = 0; row < page.header.rows.size(); ++row) {
+    const Level level = page.header.rows[row].level;
+    if (row == 0) {
+      bytes[row] = encode_values(shape, quantised, exact, out, workspace);
+    } else if (level != Level::exact) {
+      bytes[row] = encode_refinement(shape, level, corrections, quantised, out, workspace);
+    } else {
+      prepare_residuals(page, slice, shape, tensors, exact, workspace);
+      std::span<uint16_t> restored(workspace.values.data(), shape.values());
+      std::span<uint16_t> source(workspace.source.data(), shape.values());
+      bytes[row] = encode_residuals(shape, restored, source, out, workspace);
+    }
+    if (bytes[row] == 0) {
+      return std::nullopt;
+    }
+    out = out.subspan(bytes[row]);
+  }
+  return bytes;
 }
 
 Status decode_progressive_section(const ProgressivePage& page,
                                   const SectionSlice& slice,
                                   uint32_t first_layer,
-                                  ByteSpan section,
-                                  const SectionPlace& place,
+                                  std::span<const RowSection> rows,
                                   MutByteSpan out,
                                   Workspace& workspace) {
-  ProgressiveShape shape = shape_of(page, slice);
-  std::span<int16_t> coefficients = coefficients_of(shape, workspace);
-  SLUICE_TRY(ExactTokens exact, decode_progressive(shape, section, place, coefficients, workspace));
+  const ProgressiveShape shape = shape_of(page, slice);
+  std::span<int16_t> quantised = grown(workspace.quantised, shape.values());
+  SLUICE_TRY(ExactTokens exact,
+             decode_values(shape, rows[0].bytes, rows[0].place, quantised, workspace));
+  Level level = shape.first_level;
+  size_t row = 1;
+  for (; row < rows.size() && page.header.rows[row].level != Level::exact; ++row) {
+    level = page.header.rows[row].level;
+    SLUICE_CHECK(decode_refinement(
+        shape, level, rows[0].bytes, rows[row].bytes, rows[row].place, quantised, workspace));
+  }
+  const LayerShape layer_form = layer_shape(page.header, slice.plane);
+  const bool has_residuals = row < rows.size();
+  if (has_residuals) {
+    std::span<uint16_t> values = grown(workspace.values, shape.values());
+    for (uint32_t layer = 0; layer < slice.layers; ++layer) {
+      std::span<uint32_t> bits = restore(page, slice, shape, layer, level, quantised, workspace);
+      std::copy(bits.begin(),
+                bits.end(),
+                values.begin() + static_cast<ptrdiff_t>(layer * shape.layer_values()));
+    }
+    SLUICE_CHECK(decode_residuals(shape, rows[row].bytes, rows[row].place, values, workspace));
+  }
   const uint8_t* vector = exact.vectors.data();
   for_each_layer(
       page.header.geometry, slice, first_layer, out, [&](uint32_t layer, MutByteSpan elements) {
-        restore_layer(transform_of(page, slice, layer),
-                      coefficients.subspan(layer * shape.layer_values(), shape.layer_values()),
-                      elements,
-                      workspace.wide);
+        std::span<uint32_t> bits = workspace.layer.wide;
+        if (has_residuals) {
+          bits = bits.first(shape.layer_values());
+          std::copy_n(workspace.values.begin() + static_cast<ptrdiff_t>(layer * bits.size()),
+                      bits.size(),
+                      bits.begin());
+        } else {
+          bits = restore(page, slice, shape, layer, level, quantised, workspace);
+        }
+        scatter_bits(layer_form, bits, elements);
         for (size_t token = 0; token < shape.n_tokens; ++token) {
           if (exact.has(size_t{layer} * shape.n_tokens + token)) {
             std::memcpy(elements.data() + token * shape.vector_bytes, vector, shape.vector_bytes);

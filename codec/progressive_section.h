@@ -1,6 +1,9 @@
-// A section of a `progressive` page between tensors and bytes: values, rotation and entropy coding
-// put together. Private to codec/. No allocation beyond a growing Workspace.
+// A section of a `progressive` page, all its rows, between tensors and bytes: values, rotation and
+// entropy coding put together. Private to codec/. No allocation beyond a growing Workspace.
 #pragma once
+
+#include <array>
+#include <span>
 
 #include "codec/codec.h"
 #include "codec/lanes.h"
@@ -21,20 +24,28 @@ struct ProgressivePage {
   PageTurns turns;
 };
 
-// Encodes a section of a codable plane; returns its bytes, 0 if it does not fit `out`.
-size_t encode_progressive_section(const ProgressivePage& page,
-                                  const SectionSlice& slice,
-                                  ByteSpan tensors,
-                                  MutByteSpan out,
-                                  Workspace& workspace);
+using RowBytes = std::array<size_t, kRowsMax>;
 
-// Decodes a section into tensors that begin at `first_layer`; any bytes are allowed in.
-// Errors: damaged.
+// What a reader has of a section: one row's.
+struct RowSection {
+  ByteSpan bytes;
+  SectionPlace place;
+};
+
+// Encodes all rows of the section of a codable plane, one behind the other; returns the bytes of
+// each, nothing where they do not fit `out`.
+std::optional<RowBytes> encode_progressive_section(const ProgressivePage& page,
+                                                   const SectionSlice& slice,
+                                                   ByteSpan tensors,
+                                                   MutByteSpan out,
+                                                   Workspace& workspace);
+
+// Decodes the first rows of a section into tensors that begin at `first_layer`; any bytes are
+// allowed in. Errors: damaged.
 Status decode_progressive_section(const ProgressivePage& page,
                                   const SectionSlice& slice,
                                   uint32_t first_layer,
-                                  ByteSpan section,
-                                  const SectionPlace& place,
+                                  std::span<const RowSection> rows,
                                   MutByteSpan out,
                                   Workspace& workspace);
 

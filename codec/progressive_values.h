@@ -1,5 +1,5 @@
-// One layer of a plane between elements and what `progressive` codes of it: quantised values on the
-// way in, coefficients on the way out (FORMAT.md, "Values" and "Rotation").
+// One layer of a plane between elements and what `progressive` codes of it, quantised components
+// (FORMAT.md, "Values", "Basis" and "Rotation").
 //
 // Not entropy coding (progressive.h). Private to codec/. Integers only: every machine gives the
 // same. No allocation beyond growing scratch.
@@ -9,6 +9,7 @@
 #include <span>
 #include <vector>
 
+#include "codec/codec.h"
 #include "codec/elements.h"
 #include "codec/profile.h"
 #include "src/base/bytes.h"
@@ -45,19 +46,22 @@ struct LayerTransform {
   RopePairing pairing = RopePairing::none;
 };
 
-// Tokens of a layer that travel exactly are marked with an energy above kEnergyMax.
-// Shape: `quantised` is [channel][token]; their values on marked tokens are 0. `energies` has one a
+// Values of level q1. Tokens of a layer that travel exactly are marked with an energy above
+// kEnergyMax. Shape: `quantised` is [component][token], 0 on marked tokens. `energies` has one a
 // token, which may be marked before.
 void quantise_layer(const LayerTransform& transform,
                     ByteSpan layer,
                     std::span<int16_t> quantised,
                     std::span<uint64_t> energies,
-                    std::vector<uint32_t>& scratch);
+                    LayerScratch& scratch);
 
-// Shape: `coefficients` is [channel][token], each within 8 x 4095 + 4.
-void restore_layer(const LayerTransform& transform,
-                   std::span<const int16_t> coefficients,
-                   MutByteSpan layer,
-                   std::vector<uint32_t>& scratch);
+// Elements in transform.shape.stored, each in the lower part of 32 bits. Shape: `quantised` is
+// [component][token] of `level`, the result, in scratch, [channel][token]. `scales`: whose offsets
+// each component has.
+std::span<uint32_t> restore_layer(const LayerTransform& transform,
+                                  Level level,
+                                  std::span<const uint8_t> scales,
+                                  std::span<const int16_t> quantised,
+                                  LayerScratch& scratch);
 
 }  // namespace sluice::codec

@@ -26,12 +26,17 @@ std::vector<codec::Profile> ProfileSet::fitting(const Descriptor& descriptor) co
   return out;
 }
 
-const codec::Profile* best_profile(const std::vector<codec::Profile>& profiles, uint32_t put_kl) {
-  const codec::Profile* best = nullptr;
+PutRows best_rows(const std::vector<codec::Profile>& profiles, uint32_t put_kl) {
+  PutRows best;
+  uint32_t best_kl = 0;
   for (const codec::Profile& profile : profiles) {
-    // Of one model the worse quality is the smaller page.
-    if (profile.row.kl <= put_kl && (best == nullptr || profile.row.kl > best->row.kl)) {
-      best = &profile;
+    for (size_t i = 0; i < profile.rows.size(); ++i) {
+      // Of one model the worse quality is the smaller page.
+      const uint32_t kl = profile.rows[i].kl;
+      if (kl <= put_kl && kl > best_kl) {
+        best = {.profile = &profile, .lossy_rows = static_cast<uint32_t>(i + 1)};
+        best_kl = kl;
+      }
     }
   }
   return best;

@@ -24,7 +24,13 @@ class ProfileSet {
   std::vector<Bytes> files_;
 };
 
-// The profile with the smallest pages among those within put_kl; nullptr where there is none.
-const codec::Profile* best_profile(const std::vector<codec::Profile>& profiles, uint32_t put_kl);
+// What a put encodes with.
+struct PutRows {
+  const codec::Profile* profile = nullptr;
+  uint32_t lossy_rows = 0;  // of the profile, from the first on
+};
+
+// The rows that make the smallest pages within put_kl; no profile where there are none.
+PutRows best_rows(const std::vector<codec::Profile>& profiles, uint32_t put_kl);
 
 }  // namespace sluice::client

@@ -29,8 +29,8 @@ Result<std::unique_ptr<Space>> Space::open(Client& client, ByteSpan descriptor, 
   space->parsed_ = std::move(parsed);
   space->geometry_ = geometry(space->parsed_);
   space->profiles_ = client.profiles.fitting(space->parsed_);
-  space->put_profile_ = best_profile(space->profiles_, quality.put_kl);
-  SLUICE_TRY(uint64_t bound, codec::encode_bound(space->geometry_));
+  space->put_rows_ = best_rows(space->profiles_, quality.put_kl);
+  SLUICE_TRY(uint64_t bound, codec::encode_bound(space->geometry_, codec::kRowsMax));
   space->encoded_.resize(bound);
   SLUICE_CHECK(space->handle());
   return space;
@@ -117,9 +117,10 @@ Status Space::put(const Chain& chain,
     codec::PageSpec spec;
     spec.page_key = chain.keys[i];
     spec.provenance_kl = quality_.worst_kl;
-    if (put_profile_ != nullptr) {
+    if (put_rows_.profile != nullptr) {
       spec.encoding = codec::Encoding::progressive;
-      spec.profile = put_profile_;
+      spec.profile = put_rows_.profile;
+      spec.lossy_rows = put_rows_.lossy_rows;
     }
     spec.first_position = uint64_t{page_index} * geometry_.n_tokens;
     spec.geometry = geometry_;

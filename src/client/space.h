@@ -72,7 +72,9 @@ class Space {
   size_t page_bytes() const { return geometry_.bytes(); }
 
   // What encoding costs the pages that put() stores: their profile's quality, or 0.
-  uint32_t encoded_kl() const { return put_profile_ == nullptr ? 0 : put_profile_->row.kl; }
+  uint32_t encoded_kl() const {
+    return put_rows_.profile == nullptr ? 0 : put_rows_.profile->rows[put_rows_.lossy_rows - 1].kl;
+  }
 
   // Keys of the full pages of a sequence from position 0.
   std::vector<Hash32> keys(std::span<const uint32_t> tokens) const;
@@ -137,8 +139,8 @@ class Space {
   Hash32 id_{};
   PageGeometry geometry_;
   Quality quality_;
-  std::vector<codec::Profile> profiles_;         // those that fit
-  const codec::Profile* put_profile_ = nullptr;  // one of them, or put() is exact
+  std::vector<codec::Profile> profiles_;  // those that fit
+  PutRows put_rows_;                      // of one of them, or put() is exact
   uint32_t handle_ = 0;
   uint64_t generation_ = 0;  // of the connection that handle_ belongs to
   codec::Workspace workspace_;

@@ -170,7 +170,7 @@ TEST(Codec, LayersDecodeByThemselves) {
       SectionRange range = select_sections(header, 0, first, layers).value();
       ByteSpan sections = ByteSpan(page).subspan(range.offset, range.bytes);
       Bytes out(range.layers * geometry.layer_bytes());
-      ASSERT_TRUE(decode_sections(header, range, sections, out, workspace).has_value());
+      ASSERT_TRUE(decode_layers(header, 1, first, layers, sections, out, workspace).has_value());
       EXPECT_TRUE(std::equal(
           out.begin(), out.end(), &tensors[geometry.offset_bytes(range.first_layer, 0)]));
     }

@@ -36,6 +36,7 @@ TEST(Format, FieldTablesAreThoseOfTheCode) {
   spec().expect_fields("### Profile layers", kLayerEntry, kLayerBytes);
   spec().expect_fields("### Profile block head", kBlockHead, kBlockHeadBytes);
   spec().expect_fields("### Profile channels", kChannel, kChannelBytes);
+  spec().expect_fields("### Profile pairs", kPair, kPairBytes);
 }
 
 std::string joined(const std::vector<int>& numbers) {
@@ -46,27 +47,53 @@ std::string joined(const std::vector<int>& numbers) {
   return text;
 }
 
+// The first three cells and the last one of a row; its frequencies are all of 4096.
+void expect_model(const Cells& row, size_t scale, const ScaleModel& model) {
+  std::vector<int> frequencies;
+  int first = -kSymbolZero;
+  for (int code = 0; code < 32; ++code) {
+    if (model.frequencies[static_cast<size_t>(code)] != 0) {
+      first = frequencies.empty() ? code - kSymbolZero : first;
+      frequencies.push_back(model.frequencies[static_cast<size_t>(code)]);
+    }
+  }
+  EXPECT_EQ(row[0], std::to_string(scale));
+  EXPECT_EQ(row[1], std::to_string(model.low_bits));
+  EXPECT_EQ(row[2], std::to_string(first) + " to " + std::to_string(-first));
+  EXPECT_EQ(row.back(), joined(frequencies));
+  EXPECT_EQ(std::accumulate(frequencies.begin(), frequencies.end(), 0),
+            static_cast<int>(kFrequencyTotal));
+}
+
 TEST(Format, ScalesAreThoseOfTheCode) {
   std::vector<Cells> rows = spec().table_under("### Scales");
   ASSERT_EQ(rows.size(), kScales);
   for (size_t scale = 0; scale < kScales; ++scale) {
-    const ScaleModel& model = kScaleModels[scale];
-    std::vector<int> frequencies;
-    int first = -kSymbolZero;
-    for (int code = 0; code < 32; ++code) {
-      if (model.frequencies[static_cast<size_t>(code)] != 0) {
-        first = frequencies.empty() ? code - kSymbolZero : first;
-        frequencies.push_back(model.frequencies[static_cast<size_t>(code)]);
-      }
+    expect_model(rows[scale], scale, kScaleModels[scale]);
+    for (size_t level = 0; level < kOffsets.size(); ++level) {
+      const auto& offsets = kOffsets[level][scale];
+      EXPECT_EQ(rows[scale][3 + level], joined({offsets.begin(), offsets.end()}));
     }
-    EXPECT_EQ(rows[scale][0], std::to_string(scale));
-    EXPECT_EQ(rows[scale][1], std::to_string(model.low_bits));
-    EXPECT_EQ(rows[scale][2], std::to_string(first) + " to " + std::to_string(-first));
-    EXPECT_EQ(rows[scale][3], joined({model.offsets[1], model.offsets[2], model.offsets[3]}));
-    EXPECT_EQ(model.offsets[0], 0);
-    EXPECT_EQ(rows[scale][4], joined(frequencies));
-    EXPECT_EQ(std::accumulate(frequencies.begin(), frequencies.end(), 0),
-              static_cast<int>(kFrequencyTotal));
+  }
+}
+
+TEST(Format, RefinementsAreThoseOfTheCode) {
+  std::vector<Cells> rows = spec().table_under("### Refinements");
+  ASSERT_EQ(rows.size(), kScales);
+  for (size_t scale = 0; scale < kScales; ++scale) {
+    for (size_t size = 0; size < kRefinements[scale].size(); ++size) {
+      const auto& frequencies = kRefinements[scale][size];
+      EXPECT_EQ(rows[scale][1 + size], joined({frequencies.begin(), frequencies.end()}));
+      EXPECT_EQ(std::accumulate(frequencies.begin(), frequencies.end(), 0u), kFrequencyTotal);
+    }
+  }
+}
+
+TEST(Format, ResidualsAreThoseOfTheCode) {
+  std::vector<Cells> rows = spec().table_under("### Residuals");
+  ASSERT_EQ(rows.size(), kScales);
+  for (size_t scale = 0; scale < kScales; ++scale) {
+    expect_model(rows[scale], scale, kResidualModels[scale]);
   }
 }
 

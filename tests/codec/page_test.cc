@@ -154,7 +154,8 @@ TEST(PageHeader, OfAProgressivePageHasAProfileAndALossyRow) {
   };
   EXPECT_EQ(error_with_change([](PageHeader& h) { h.profile_digest = {}; }), Errc::bad_value);
   EXPECT_EQ(error_with_change([](PageHeader& h) { h.rows[0].kl = 0; }), Errc::bad_value);
-  EXPECT_EQ(error_with_change([](PageHeader& h) { h.rows[0].level = Level::q2; }), Errc::bad_value);
+  EXPECT_EQ(error_with_change([](PageHeader& h) { h.rows[0].level = Level{4}; }), Errc::bad_value);
+  EXPECT_EQ(error_with_change([](PageHeader& h) { h.rows[0] = Row{}; }), Errc::bad_value);
   EXPECT_EQ(error_with_change([](PageHeader& h) { h.rows.clear(); }), Errc::bad_value);
   // An f32 plane is coded as it is, never as a narrower dtype.
   EXPECT_EQ(error_with_change(
@@ -162,6 +163,37 @@ TEST(PageHeader, OfAProgressivePageHasAProfileAndALossyRow) {
             Errc::ok);
   EXPECT_EQ(error_with_change([](PageHeader& h) { h.geometry.planes[0].dtype = DType::f32; }),
             Errc::bad_value);
+}
+
+TEST(PageHeader, OfAProgressivePageHasRowsThatFollowEachOther) {
+  const auto error_of_rows = [](const std::vector<Row>& rows) {
+    return error_of([&](PageHeader& h) {
+      h.encoding = Encoding::progressive;
+      h.profile_digest[5] = 1;
+      const std::vector<Section> sections = h.sections;
+      for (size_t row = 1; row < rows.size(); ++row) {
+        h.sections.insert(h.sections.end(), sections.begin(), sections.end());
+      }
+      h.rows = rows;
+    });
+  };
+  const Row q3{Level::q3, 9}, q2{Level::q2, 8}, q1{Level::q1, 7}, exact{};
+  for (const std::vector<Row>& good : std::vector<std::vector<Row>>{
+           {q3}, {q2}, {q3, q2}, {q3, exact}, {q2, q1}, {q3, q2, q1}, {q3, q2, q1, exact}}) {
+    EXPECT_EQ(error_of_rows(good), Errc::ok);
+  }
+  for (const std::vector<Row>& bad : std::vector<std::vector<Row>>{{q3, q1},
+                                                                   {q1, q2},
+                                                                   {q3, q3},
+                                                                   {exact},
+                                                                   {exact, exact},
+                                                                   {q3, exact, exact},
+                                                                   {q3, {Level::q2, 10}},
+                                                                   {q3, {Level::q2, 0}},
+                                                                   {q3, {Level::exact, 1}},
+                                                                   {q3, q2, q1, exact, exact}}) {
+    EXPECT_EQ(error_of_rows(bad), Errc::bad_value);
+  }
 }
 
 TEST(PageHeader, RefusesAPageAboveTheLimit) {

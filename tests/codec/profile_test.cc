@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
+
 #include <array>
 #include <cmath>
 #include <numbers>
@@ -161,8 +163,8 @@ TEST(ForgedProfile, IsRefusedForEachHeaderField) {
   EXPECT_EQ(error_of(file), Errc::too_large);
   EXPECT_EQ(error_with(kPlanes.at, uint8_t{0}), Errc::bad_value);
   EXPECT_EQ(error_with(kPlanes.at, uint8_t{17}), Errc::bad_value);
-  EXPECT_EQ(error_with(kRows.at, uint8_t{2}), Errc::unsupported);
-  EXPECT_EQ(error_with(kBasis.at, uint8_t{1}), Errc::unsupported);
+  EXPECT_EQ(error_with(kRows.at, uint8_t{0}), Errc::bad_value);
+  EXPECT_EQ(error_with(kRows.at, uint8_t{4}), Errc::bad_value);
   EXPECT_EQ(error_with(kPairing.at, uint8_t{3}), Errc::bad_value);
   EXPECT_EQ(error_with(kPairing.at, uint8_t{0}), Errc::bad_value);
   EXPECT_EQ(error_with(kLayers.at, uint32_t{0}), Errc::bad_value);
@@ -172,9 +174,58 @@ TEST(ForgedProfile, IsRefusedForEachHeaderField) {
   EXPECT_EQ(error_with(kPairs.at, uint32_t{3}), Errc::bad_value);
   EXPECT_EQ(error_with(kRotations.at, uint16_t{4}), Errc::bad_value);  // more than layers
   EXPECT_EQ(error_with(kNoteBytes.at, uint16_t{8}), Errc::bad_value);
-  for (uint32_t i = 0; i < kReserved0.bytes; ++i) {
-    EXPECT_EQ(error_with(kReserved0.at + i, uint8_t{1}), Errc::reserved_set);
+  EXPECT_EQ(error_with(kReserved0.at, uint8_t{1}), Errc::reserved_set);
+  for (uint32_t i = 0; i < kReserved1.bytes; ++i) {
+    EXPECT_EQ(error_with(kReserved1.at + i, uint8_t{1}), Errc::reserved_set);
   }
+}
+
+// The error of a small profile with a basis, changed before it is written.
+Errc error_of_basis(BasisKind kind, const std::function<void(Profile&, PlaneModel&)>& change) {
+  Profile profile = sample_profile(small_geometry(), RopePairing::neox, 1);
+  add_basis(profile, kind, 2);
+  change(profile, profile.layers[1].planes[0]);
+  return error_of(profile_file(profile));
+}
+
+TEST(ForgedProfile, IsRefusedForEachFieldOfItsBases) {
+  const auto error_of_pair = [](const std::function<void(GivensPair&)>& change) {
+    return error_of_basis(kGivens, [&](Profile&, PlaneModel& m) { change(m.basis.pairs[9]); });
+  };
+  EXPECT_EQ(error_of_pair([](GivensPair&) {}), Errc::ok);
+  EXPECT_EQ(error_of_pair([](GivensPair& p) { p.first = 16; }), Errc::bad_value);
+  EXPECT_EQ(error_of_pair([](GivensPair& p) { p.second = 16; }), Errc::bad_value);
+  EXPECT_EQ(error_of_pair([](GivensPair& p) { p.second = p.first; }), Errc::bad_value);
+  EXPECT_EQ(error_of_pair([](GivensPair& p) { p.cosine = -32768; }), Errc::bad_value);
+  EXPECT_EQ(error_of_pair([](GivensPair& p) { p.sine = -32768; }), Errc::bad_value);
+  const auto error_of_model = [](BasisKind kind, const std::function<void(PlaneModel&)>& change) {
+    return error_of_basis(kind, [&](Profile&, PlaneModel& m) { change(m); });
+  };
+  EXPECT_EQ(error_of_model(kGivens, [](PlaneModel& m) { m.basis.pairs[9] = m.basis.pairs[8]; }),
+            Errc::bad_value);
+  EXPECT_EQ(error_of_model(kGivens, [](PlaneModel& m) { m.step_bits = 8; }), Errc::bad_value);
+  EXPECT_EQ(error_of_model(kMatrices, [](PlaneModel&) {}), Errc::ok);
+  EXPECT_EQ(error_of_model(kMatrices, [](PlaneModel& m) { m.basis.matrices[3] = -32768; }),
+            Errc::bad_value);
+  for (const uint32_t channels : {0, 4, 12, 32}) {
+    EXPECT_EQ(error_of_model(
+                  kMatrices, [=](PlaneModel& m) { m.basis.matrix_channels = channels; }),
+              Errc::bad_value)
+        << channels;
+  }
+}
+
+TEST(ForgedProfile, HasRowsThatFollowEachOtherDownToQ1) {
+  const auto error_of_rows = [](const std::vector<Row>& rows) {
+    return error_of_basis(kIdentity, [&](Profile& profile, PlaneModel&) { profile.rows = rows; });
+  };
+  const Row q3{Level::q3, 9}, q2{Level::q2, 8}, q1{Level::q1, 7}, exact{};
+  EXPECT_EQ(error_of_rows({q3, q2, q1}), Errc::ok);
+  EXPECT_EQ(error_of_rows({q2, q1}), Errc::ok);
+  EXPECT_EQ(error_of_rows({q3, q2}), Errc::bad_value);
+  EXPECT_EQ(error_of_rows({q3, q1}), Errc::bad_value);
+  EXPECT_EQ(error_of_rows({q1, exact}), Errc::bad_value);
+  EXPECT_EQ(error_of_rows({{Level::q2, 6}, q1}), Errc::bad_value);
 }
 
 TEST(ForgedProfile, IsRefusedForEachFieldOfItsEntries) {

@@ -65,8 +65,8 @@ TEST(ForgedProgressiveSection, WithAValueThatIsNoneIsDamaged) {
     quantised[77] = static_cast<int16_t>(value);
     Workspace workspace;
     Bytes section(4096);
-    section.resize(encode_progressive(shape, quantised, none, section, workspace));
-    Result<ExactTokens> exact = decode_progressive(shape, section, {}, quantised, workspace);
+    section.resize(encode_values(shape, quantised, none, section, workspace));
+    Result<ExactTokens> exact = decode_values(shape, section, {}, quantised, workspace);
     EXPECT_EQ(exact.has_error() ? exact.error().code : Errc::ok,
               value == -4096 ? Errc::damaged : Errc::ok);
   }

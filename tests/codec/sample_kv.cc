@@ -129,7 +129,7 @@ PageGeometry kv_geometry(
 
 Bytes encoded(const PageSpec& spec, ByteSpan tensors) {
   Workspace workspace;
-  Bytes page(encode_bound(spec.geometry).value());
+  Bytes page(encode_bound(spec.geometry, kRowsMax).value());
   Result<size_t> bytes = encode_page(spec, tensors, page, workspace);
   EXPECT_TRUE(bytes.has_value()) << bytes.error().to_string();
   page.resize(bytes.has_value() ? *bytes : 0);

@@ -6,6 +6,7 @@
 #include <bit>
 #include <cmath>
 #include <numbers>
+#include <numeric>
 
 #include "codec/elements.h"
 #include "codec/page_check.h"
@@ -19,7 +20,8 @@ namespace {
 using namespace profile_layout;
 
 double step_of(const PlaneModel& model, const ChannelModel& channel) {
-  return std::ldexp(channel.mantissa, 3 - channel.shift - model.exponent);
+  return std::ldexp(channel.mantissa,
+                    static_cast<int>(model.step_bits) - channel.shift - model.exponent);
 }
 
 double number(DType dtype, const uint8_t* at) {
@@ -61,6 +63,66 @@ void write_plane(ByteWriter& out, const Plane& plane) {
   out.write(plane.dim).write(plane.rotated_dims);
 }
 
+void write_block(ByteWriter& out, const PlaneModel& model) {
+  const Basis& basis = model.basis;
+  const size_t stages = 2 * basis.pairs.size() / model.channels.size();
+  const uint8_t kind = !basis.pairs.empty()      ? kGivens
+                       : !basis.matrices.empty() ? kMatrices
+                                                 : kIdentity;
+  out.write(static_cast<uint8_t>(model.exponent)).write(static_cast<uint8_t>(model.step_bits - 3));
+  out.write(kind).write(static_cast<uint8_t>(stages));
+  out.write(static_cast<uint16_t>(basis.matrix_channels)).write_zeros(2);
+  for (const ChannelModel& channel : model.channels) {
+    out.write(static_cast<uint32_t>(channel.mean)).write(channel.mantissa);
+    out.write(channel.shift).write(channel.scale);
+  }
+  for (const GivensPair& pair : basis.pairs) {
+    out.write(pair.first).write(pair.second);
+    out.write(static_cast<uint16_t>(pair.cosine)).write(static_cast<uint16_t>(pair.sine));
+  }
+  for (int16_t factor : basis.matrices) {
+    out.write(static_cast<uint16_t>(factor));
+  }
+}
+
+// Every channel with another one, a stage after the other.
+std::vector<GivensPair> random_pairs(size_t channels, size_t stages, Prng& prng) {
+  std::vector<GivensPair> pairs;
+  for (size_t stage = 0; stage < stages; ++stage) {
+    std::vector<uint16_t> order(channels);
+    std::iota(order.begin(), order.end(), uint16_t{0});
+    for (size_t i = channels; i > 1; --i) {
+      std::swap(order[i - 1], order[prng.below(i)]);
+    }
+    for (size_t i = 0; i < channels; i += 2) {
+      const double angle = 2 * std::numbers::pi * prng.unit();
+      const auto factor = [](double value) {
+        return static_cast<int16_t>(std::lround(32767 * value));
+      };
+      pairs.push_back({order[i], order[i + 1], factor(std::cos(angle)), factor(std::sin(angle))});
+    }
+  }
+  return pairs;
+}
+
+void fill_basis(PlaneModel& model, BasisKind kind, size_t dim, Prng& prng) {
+  if (kind == kGivens) {
+    model.basis.pairs = random_pairs(model.channels.size(), 6, prng);
+  } else if (kind == kMatrices) {
+    // Columns are what stages make of unit vectors: one matrix a head.
+    model.basis.matrix_channels = static_cast<uint32_t>(dim);
+    for (size_t head = 0; head < model.channels.size() / dim; ++head) {
+      const Basis stages{.pairs = random_pairs(dim, 6, prng)};
+      std::vector<int16_t> matrix(dim * dim), scratch;
+      for (size_t i = 0; i < dim; ++i) {
+        matrix[i * dim + i] = 32767;
+      }
+      to_channels(stages, dim, matrix, scratch);
+      model.basis.matrices.insert(model.basis.matrices.end(), matrix.begin(), matrix.end());
+    }
+  }
+}
+
 ChannelModel sample_channel(Prng& prng) {
   ChannelModel channel;
   channel.mantissa = static_cast<uint16_t>(kMantissaMin + prng.below(1u << 14));
@@ -80,7 +142,8 @@ Bytes profile_file(const Profile& profile) {
   }
   ByteWriter out;
   out.write(kMagicValue).write(kVersionValue).write_zeros(12);
-  out.write(static_cast<uint8_t>(profile.planes.size())).write(uint8_t{1}).write(uint8_t{0});
+  out.write(static_cast<uint8_t>(profile.planes.size()));
+  out.write(static_cast<uint8_t>(profile.rows.size())).write(uint8_t{0});
   out.write(static_cast<uint8_t>(profile.pairing)).write_bytes(profile.model_digest);
   out.write(static_cast<uint32_t>(profile.layers.size())).write(profile.first_head);
   out.write(profile.sinks).write(static_cast<uint32_t>(pairs));
@@ -89,7 +152,9 @@ Bytes profile_file(const Profile& profile) {
   for (const Plane& plane : profile.planes) {
     write_plane(out, plane);
   }
-  out.write(static_cast<uint8_t>(profile.row.level)).write_zeros(3).write(profile.row.kl);
+  for (const Row& row : profile.rows) {
+    out.write(static_cast<uint8_t>(row.level)).write_zeros(3).write(row.kl);
+  }
   for (const std::vector<uint64_t>& list : profile.frequencies) {
     for (uint64_t frequency : list) {
       out.write(frequency);
@@ -103,11 +168,7 @@ Bytes profile_file(const Profile& profile) {
   for (const LayerModel& layer : profile.layers) {
     for (const PlaneModel& model : layer.planes) {
       if (!model.channels.empty()) {
-        out.write(static_cast<uint8_t>(model.exponent)).write_zeros(7);
-      }
-      for (const ChannelModel& channel : model.channels) {
-        out.write(static_cast<uint32_t>(channel.mean)).write(channel.mantissa);
-        out.write(channel.shift).write(channel.scale);
+        write_block(out, model);
       }
     }
   }
@@ -119,7 +180,7 @@ Bytes profile_file(const Profile& profile) {
 
 Profile sample_profile(const PageGeometry& geometry, RopePairing pairing, uint64_t seed) {
   Prng prng(seed);
-  Profile profile{.pairing = pairing, .sinks = 4, .row = {Level::q1, 21000}, .note = "made up"};
+  Profile profile{.pairing = pairing, .sinks = 4, .rows = {{Level::q1, 21000}}, .note = "made up"};
   profile.model_digest[0] = static_cast<uint8_t>(seed);
   size_t pairs = 0;
   for (Plane plane : geometry.planes) {
@@ -154,6 +215,25 @@ Profile sample_profile(const PageGeometry& geometry, RopePairing pairing, uint64
   return profile;
 }
 
+void add_basis(Profile& profile, BasisKind kind, uint64_t seed) {
+  Prng prng(seed);
+  profile.rows = {{Level::q3, 21000}, {Level::q2, 2100}, {Level::q1, 210}};
+  for (LayerModel& layer : profile.layers) {
+    for (size_t p = 0; p < layer.planes.size(); ++p) {
+      PlaneModel& model = layer.planes[p];
+      if (model.channels.empty()) {
+        continue;
+      }
+      model.step_bits = 6;
+      for (ChannelModel& channel : model.channels) {
+        channel.shift = static_cast<uint8_t>(channel.shift + 3);
+        channel.scale = static_cast<uint8_t>(8 + prng.below(10));
+      }
+      fill_basis(model, kind, profile.planes[p].dim, prng);
+    }
+  }
+}
+
 Profile parsed(const Profile& profile, RopePairing pairing) {
   Result<Profile> result = parse_profile(profile_file(profile), pairing);
   EXPECT_TRUE(result.has_value()) << result.error().to_string();
@@ -174,7 +254,9 @@ Bytes tensors_of(const Profile& profile,
       for (uint32_t t = 0; !model.channels.empty() && t < geometry.n_tokens; ++t) {
         std::vector<double> vector;
         for (const ChannelModel& channel : model.channels) {
-          double steps = 0.08 * std::pow(1.2, channel.scale) * normal(prng);
+          // Of q1; the scale is in those of the first row.
+          const double scale = channel.scale + 6.0 * static_cast<double>(profile.rows.size() - 1);
+          double steps = 0.08 * std::pow(1.2, scale) * normal(prng);
           vector.push_back(std::ldexp(channel.mean, -model.exponent) +
                            steps * step_of(model, channel));
         }

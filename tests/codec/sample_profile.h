@@ -5,6 +5,7 @@
 
 #include "codec/codec.h"
 #include "codec/profile.h"
+#include "codec/profile_layout.h"
 #include "src/base/bytes.h"
 #include "src/model/geometry.h"
 #include "tests/codec/restamp.h"
@@ -17,6 +18,9 @@ Bytes profile_file(const Profile& profile);
 // A profile of these planes and layers, by seed: channels from dead to very wide, means of either
 // sign, RoPE of base 10000 at every layer but the last of three or more.
 Profile sample_profile(const PageGeometry& geometry, RopePairing pairing, uint64_t seed);
+
+// Gives every block a basis, and the profile rows q3, q2 and q1.
+void add_basis(Profile& profile, profile_layout::BasisKind kind, uint64_t seed);
 
 // The same as a reader has it. Requires: a profile that parses.
 Profile parsed(const Profile& profile, RopePairing pairing);

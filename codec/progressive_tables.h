@@ -1,0 +1,39 @@
+// What coding with a ScaleModel needs, derived from the ROM once. Private to codec/.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "codec/lanes.h"
+#include "codec/progressive_rom.h"
+
+namespace sluice::codec {
+
+using ScaleModels = std::array<ScaleModel, kScales>;
+
+struct CodingTables {
+  std::array<std::array<SymbolRange, 32>, kScales> ranges;
+  std::array<DecodeTable, kScales> by_slot;  // 136 KiB, of which a page uses a few
+
+  explicit CodingTables(const ScaleModels& models);
+};
+
+// Of kScaleModels and of kResidualModels.
+const CodingTables& value_tables();
+const CodingTables& residual_tables();
+
+// The code of a value's symbol; kEscapeCode where the model has none.
+inline uint8_t code_of(const ScaleModel& model, int value) {
+  int code = (value >> model.low_bits) + kSymbolZero;
+  bool known = code >= 0 && code < kEscapeCode && model.frequencies[static_cast<size_t>(code)] != 0;
+  return known ? static_cast<uint8_t>(code) : kEscapeCode;
+}
+
+// What a value costs in 1/128 bit.
+inline uint32_t cost_of_value(const ScaleModel& model, int value, uint32_t escape_bits) {
+  uint8_t code = code_of(model, value);
+  uint32_t bits = code == kEscapeCode ? escape_bits : model.low_bits;
+  return cost_of(model.frequencies[code]) + 128 * bits;
+}
+
+}  // namespace sluice::codec
