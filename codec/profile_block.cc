@@ -69,6 +69,7 @@ class BlockParser {
     taken_ += bytes;
     return taken;
   }
+
   Status parse_basis(ByteSpan head, const Plane& plane, Basis& basis) {
     const auto kind = load_field<uint8_t>(head, kBasis);
     const uint32_t stages = load_field<uint8_t>(head, kStages);

@@ -3,10 +3,9 @@
 
 #include <gtest/gtest.h>
 
-#include <functional>
-
 #include <array>
 #include <cmath>
+#include <functional>
 #include <numbers>
 #include <string>
 
@@ -208,8 +207,7 @@ TEST(ForgedProfile, IsRefusedForEachFieldOfItsBases) {
   EXPECT_EQ(error_of_model(kMatrices, [](PlaneModel& m) { m.basis.matrices[3] = -32768; }),
             Errc::bad_value);
   for (const uint32_t channels : {0, 4, 12, 32}) {
-    EXPECT_EQ(error_of_model(
-                  kMatrices, [=](PlaneModel& m) { m.basis.matrix_channels = channels; }),
+    EXPECT_EQ(error_of_model(kMatrices, [=](PlaneModel& m) { m.basis.matrix_channels = channels; }),
               Errc::bad_value)
         << channels;
   }

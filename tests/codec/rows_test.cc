@@ -159,8 +159,8 @@ TEST_P(Rows, EachDamagedByteIsNamedBySectionAndOffset) {
     Workspace workspace;
     Status status = decode_page(header, page, out, workspace, &profile);
     ASSERT_TRUE(status.has_error()) << at;
-    EXPECT_NE(status.error().text.find(fmt::format(
-                  "section {} at offset {}", section, header.section_offset(section))),
+    EXPECT_NE(status.error().text.find(
+                  fmt::format("section {} at offset {}", section, header.section_offset(section))),
               std::string::npos)
         << status.error().text;
     page[at] ^= static_cast<uint8_t>(1 << at % 8);
