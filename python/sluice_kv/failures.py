@@ -20,9 +20,10 @@ class Failures:
         try:
             result = work()
         except self._errors as error:
+            text = str(error) or type(error).__name__
             # A daemon that is down fails every call: the first failure is news, the others are not.
-            _log.log(logging.DEBUG if self.last else logging.WARNING, "sluice %s: %s", what, error)
-            self.last = f"{what}: {error}"
+            _log.log(logging.DEBUG if self.last else logging.WARNING, "sluice %s: %s", what, text)
+            self.last = f"{what}: {text}"
             return otherwise
         self.last = None
         return result

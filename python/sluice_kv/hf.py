@@ -8,7 +8,9 @@
 A failure on Sluice's side never reaches the model: load() then answers 0 with an empty cache, save()
 answers None and `last_error` says why. What is not handled, or wrong use, raises ValueError: docs/python.md
 has the list. One sequence without padding, positions from 0. The model's files are its identity:
-weights that were changed in memory must not be used with this. Used by the client's thread.
+weights that were changed in memory must not be used with this, nor weights that are not those that
+from_pretrained() takes by default (variant, gguf_file, use_safetensors=False, state_dict, subfolder): the
+model does not tell. Used by the client's thread.
 
 load() loads what is faster to load: once prefills of the model were seen, a load that takes longer ends
 early, and is not tried again for a while; until then it leaves 256 tokens to compute (load_choice.py).
@@ -22,8 +24,9 @@ from transformers import AutoConfig, DynamicCache
 
 from sluice_kv import api, space_identity
 from sluice_kv.failures import Failures
-from sluice_kv.hf_checks import attention_refusals, refusals
-from sluice_kv.hf_pace import Pace, pace_of
+from sluice_kv.hf_checks import refusals
+from sluice_kv.hf_pace import PREFILL_PROBE_TOKENS, Pace, pace_of
+from sluice_kv.load_choice import LoadChoice
 from sluice_kv.space_identity import TORCH_DTYPES
 
 PAGE_TOKENS = 64
@@ -49,7 +52,7 @@ class SluiceCache(DynamicCache):
         it is stamped on what is saved. put_kl: the worst that save() may leave, where a profile
         that the client was given keeps within it. always_load: also where computing is faster."""
         super().__init__(config=model.config)
-        pace = None if always_load else pace_of(model)
+        pace = None if always_load else pace_of(model, client)
         self._pages = _Pages(client, model, files, salt, max_kl, put_kl, pace)
         self._loaded: list[int] = []
 
@@ -132,7 +135,7 @@ class _Pages:
         refused = refusals(model, AutoConfig.from_pretrained(folder).to_dict())
         self._files = api.Model(folder)
         groups = self._files.manifest()["groups"]
-        refused += attention_refusals(groups)
+        refused += space_identity.group_refusals(groups)
         if refused:
             raise ValueError(f"sluice: not handled: {'; '.join(refused)} (docs/python.md)")
         self._client, self._model = client, model
@@ -178,21 +181,25 @@ class _Pages:
         self.pace.take_prefill()
         choice = self.pace.choice
         self._not_worth_it = ""
-        if choice.load_loses:
-            self._not_worth_it = (
-                f"loading loses: {1e3 * choice.load_s:.3f} ms a token, computing"
-                f" {1e3 * choice.prefill_s:.3f}"
-            )
-        if choice.tokens_to_load(len(tokens)) < PAGE_TOKENS:
-            return None  # whatever is there
+        if choice.tokens_to_load(len(tokens)) < PAGE_TOKENS <= len(tokens):
+            self._not_worth_it = _why_not(choice)  # whatever is there
+            return None
         keys = self._found(space, tokens)
         wanted = choice.tokens_to_load(len(keys) * PAGE_TOKENS) // PAGE_TOKENS
         if wanted == 0:
+            self._not_worth_it = _why_not(choice) if keys else ""
             return None
-        choice.begun(wanted * PAGE_TOKENS)
-        started, patience_s = time.monotonic(), choice.patience_s(wanted * PAGE_TOKENS)
-        pages = self._fetch(space, keys[:wanted], patience_s).to(self._device)
-        choice.loaded(len(pages) * PAGE_TOKENS, time.monotonic() - started)
+        return self._measured_fetch(space, keys[:wanted])
+
+    def _measured_fetch(self, space: api.Space, keys: list[bytes]) -> torch.Tensor:
+        choice, tokens = self.pace.choice, len(keys) * PAGE_TOKENS
+        choice.begun(tokens)
+        started, loaded = time.monotonic(), 0
+        try:
+            pages = self._fetch(space, keys, choice.patience_s(tokens)).to(self._device)
+            loaded = len(pages) * PAGE_TOKENS
+        finally:  # also of one that failed
+            choice.loaded(loaded, time.monotonic() - started)
         return pages
 
     def _found(self, space: api.Space, tokens: list[int]) -> list[bytes]:
@@ -260,6 +267,14 @@ class _Pages:
     def _staging(self, pages: int) -> torch.Tensor:
         shape = pages, self._layers, 2, PAGE_TOKENS, self._heads, self._dim
         return torch.empty(shape, dtype=self._dtype)
+
+
+def _why_not(choice: LoadChoice) -> str:
+    """Returns why nothing is loaded of what could be."""
+    if choice.load_loses:
+        load_ms, prefill_ms = 1e3 * choice.load_s, 1e3 * choice.prefill_s
+        return f"loading loses: {load_ms:.3f} ms a token, computing {prefill_ms:.3f}"
+    return f"the last {PREFILL_PROBE_TOKENS} tokens are computed, to time a prefill"
 
 
 def _sum(a: api.Transfer | None, b: api.Transfer) -> api.Transfer:

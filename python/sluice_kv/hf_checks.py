@@ -49,17 +49,3 @@ def refusals(model, files_config: dict) -> list[str]:
 def config_changes(config: dict, files_config: dict) -> list[str]:
     names = sorted((config.keys() | files_config.keys()) - _UNRELATED)
     return [name for name in names if config.get(name) != files_config.get(name)]
-
-
-def attention_refusals(groups: list[dict]) -> list[str]:
-    """Returns what of a manifest's KV groups is not handled, each named with its layers."""
-    found = []
-    for group in groups:
-        kind = "sliding window" if group["attention"] == "window" else f"{group['attention']} attention"
-        window = f" of {group['window']} tokens" if group["window"] else ""
-        layers = f"layers {group['layers'][0]}..{group['layers'][-1]}"
-        if group["attention"] != "full":
-            found.append(f"{kind}{window} ({layers})")
-    if not found and len(groups) != 1:
-        found.append(f"{len(groups)} KV groups")
-    return found

@@ -15,11 +15,11 @@ from sluice_kv.load_choice import SAMPLE_TOKENS_MIN, LoadChoice
 # Enough to tell a card that prefills a token in 7 us from a load of 180 us (bench/results/gpu.json).
 PREFILL_PROBE_TOKENS = 256
 
-_paces: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+_paces: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()  # [model][client]
 
 
 class Pace:
-    """One model's prefills and loads, for all caches of a process."""
+    """One model's prefills, and its loads by one client: of the client's thread, for all its caches."""
 
     def __init__(self):
         self.choice = LoadChoice(prefill_probe_tokens=PREFILL_PROBE_TOKENS)
@@ -30,7 +30,7 @@ class Pace:
     def updated(self, layer: int, layers: int, states: torch.Tensor) -> None:
         """A forward has updated one of `layers`; states: [batch][head][token][dim]."""
         tokens = states.shape[-2]
-        if layers < 2 or tokens < SAMPLE_TOKENS_MIN or states.shape[0] != 1:
+        if tokens < SAMPLE_TOKENS_MIN or states.shape[0] != 1:
             return
         if layer == 0:
             self._began = tokens, _mark(states.device)
@@ -45,8 +45,8 @@ class Pace:
             self._ended = None
 
 
-def pace_of(model) -> Pace:
-    return _paces.setdefault(model, Pace())
+def pace_of(model, client) -> Pace:
+    return _paces.setdefault(model, weakref.WeakKeyDictionary()).setdefault(client, Pace())
 
 
 def _mark(device: torch.device):

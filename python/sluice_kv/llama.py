@@ -7,8 +7,8 @@
 
 A failure on Sluice's side never reaches the engine: restore() then answers 0 with an empty
 sequence, store() answers None and `last_error` says why; a daemon that does not answer in time is
-left alone for a while (sluice.h, "Deadlines"). Where loading is measured to be slower than computing,
-restore() answers 0 too, but for a short prefix from time to time to see whether that still holds
+left alone for a while (sluice.h, "Deadlines"). Where loading is measured to be slower than computing, or
+failed, restore() answers 0 too, but for a short prefix from time to time to see whether that still holds
 (load_choice.py). store() encodes and sends in the caller's time. What
 the caller does wrong (a sequence that is not empty) raises ValueError. Used by the thread that uses
 the context.
@@ -193,15 +193,16 @@ class Connector:
         return self.choice.tokens_to_load(found) // PAGE_TOKENS * PAGE_TOKENS
 
     def _load(self, spaces: api.LlamaSpaces, tokens) -> int:
-        """Replaces the sequence by stored tokens; what that takes is measured."""
-        started = time.monotonic()
-        blob = bytearray(spaces.blob_bytes(len(tokens)))
-        written, self.last_transfer = spaces.load(tokens, blob, self.max_kl)
-        if written == 0:
-            return 0
-        self.context.clear()
-        loaded = self._set(spaces, blob, written)
-        self.choice.loaded(loaded, time.monotonic() - started)
+        """Replaces the sequence by stored tokens; what that takes is measured, also if it fails."""
+        started, loaded = time.monotonic(), 0
+        try:
+            blob = bytearray(spaces.blob_bytes(len(tokens)))
+            written, self.last_transfer = spaces.load(tokens, blob, self.max_kl)
+            if written:
+                self.context.clear()
+                loaded = self._set(spaces, blob, written)
+        finally:
+            self.choice.loaded(loaded, time.monotonic() - started)
         return loaded
 
     def _measure_prefill(self) -> None:

@@ -58,6 +58,22 @@ def _scaling(rope: dict) -> bytes:
     return packed + b"".join(struct.pack("<f", divisor) for divisor in rope.get("factors", ()))
 
 
+def group_refusals(groups: list[dict]) -> list[str]:
+    """Returns what of a manifest's KV groups an engine of one kind of attention does not handle."""
+    found = []
+    for group in groups:
+        kind = "sliding window" if group["attention"] == "window" else f"{group['attention']} attention"
+        window = f" of {group['window']} tokens" if group["window"] else ""
+        layers = f"layers {group['layers'][0]}..{group['layers'][-1]}"
+        if group["attention"] != "full":
+            found.append(f"{kind}{window} ({layers})")
+        if group["rope"].get("factors_beyond"):
+            found.append(f"{group['rope']['scaling']} with factors for longer contexts ({layers})")
+    if not found and len(groups) != 1:
+        found.append(f"{len(groups)} KV groups")
+    return found
+
+
 def group_fields(group: dict, *, dtype: str, first_head: int, heads: int) -> dict:
     """Returns the fields that a group of a model's manifest gives, for kv heads of one rank."""
     planes = [{**plane, "dtype": dtype, "heads": heads} for plane in group["planes"]]

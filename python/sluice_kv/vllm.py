@@ -29,8 +29,11 @@ from sluice_kv.load_choice import LoadChoice
 from sluice_kv.space_identity import TORCH_DTYPES
 from sluice_kv.vllm_checks import Options, page_tokens, refusals
 from sluice_kv.vllm_layout import LayoutError, PagedCache, probe
-from sluice_kv.vllm_plan import Planner, Shape, StepPlan
-from sluice_kv.vllm_worker import Connection, Mover, Timings
+from sluice_kv.vllm_plan import PREFILL_PROBE_TOKENS, Planner, Shape, StepPlan, Timings
+from sluice_kv.vllm_worker import Connection, Mover
+
+# A lookup holds up the engine's scheduler, and all requests with it.
+LOOKUP_DEADLINE_MS = 1000
 
 _log = init_logger("vllm.sluice_kv")
 
@@ -48,11 +51,7 @@ class WorkerMetadata(KVConnectorWorkerMetadata):
     timings: Timings
 
     def aggregate(self, other: "WorkerMetadata") -> "WorkerMetadata":
-        # The engine waits for its slowest rank.
-        mine, theirs = self.timings, other.timings
-        slowest = max(mine.prefill_s, theirs.prefill_s)
-        loads = max(mine.loads, theirs.loads, key=lambda loads: sum(s for _, s in loads))
-        return WorkerMetadata(Timings(mine.prefill_tokens, slowest, loads))
+        return WorkerMetadata(self.timings.joined(other.timings))
 
 
 class SluiceConnector(KVConnectorBase_V1):
@@ -88,9 +87,9 @@ class SluiceConnector(KVConnectorBase_V1):
         return self._scheduler.step(scheduler_output)
 
     def update_connector_output(self, connector_output):
-        measured = connector_output.kv_connector_worker_meta
-        if isinstance(measured, WorkerMetadata):
-            self._scheduler.measured(measured.timings)
+        measured, planner = connector_output.kv_connector_worker_meta, self._scheduler.planner
+        if isinstance(measured, WorkerMetadata) and planner is not None:
+            planner.measured(measured.timings)
 
     def request_finished(self, request, block_ids):
         if self._scheduler.planner is not None:
@@ -168,9 +167,9 @@ class _Scheduler:
         self._warned: set[str] = set()
         self._model = api.Model(_model_folder(config))
         groups = self._model.manifest()["groups"]
-        if len(groups) != 1 or groups[0]["attention"] != "full":
-            kinds = ", ".join(group["attention"] for group in groups)
-            raise ValueError(f"sluice: not handled: attention {kinds} (docs/vllm.md)")
+        refused = space_identity.group_refusals(groups)
+        if refused:
+            raise ValueError(f"sluice: not handled: {'; '.join(refused)} (docs/vllm.md)")
         self._group = groups[0]
         self._descriptors: list[bytes] = []
         self._connections: list[Connection] = []
@@ -202,14 +201,6 @@ class _Scheduler:
             lambda name: blocks.get_block_ids(name)[0],
         )
         return StepMetadata(plan, self._descriptors)
-
-    def measured(self, timings: Timings) -> None:
-        if self.planner is None:
-            return
-        if timings.prefill_tokens:
-            self.planner.choice.prefilled(timings.prefill_tokens, timings.prefill_s)
-        for tokens, seconds in timings.loads:
-            self.planner.choice.loaded(tokens, seconds)
 
     def close(self) -> None:
         for connection in self._connections:
@@ -263,9 +254,9 @@ class _Scheduler:
             )
             for rank in range(ranks)
         ]
+        deadline_ms = min(options.deadline_ms, LOOKUP_DEADLINE_MS)
         self._connections = [
-            Connection(options.socket, options.deadline_ms, descriptor)
-            for descriptor in self._descriptors
+            Connection(options.socket, deadline_ms, descriptor) for descriptor in self._descriptors
         ]
         role = config.kv_transfer_config
         self.planner = Planner(
@@ -273,8 +264,9 @@ class _Scheduler:
             page_tokens=size,
             block_tokens=config.cache_config.block_size,
             lookup=self._lookup,
-            choice=LoadChoice(),
+            choice=LoadChoice(prefill_probe_tokens=PREFILL_PROBE_TOKENS),
             is_async=self.is_async,
+            can_recompute=role.kv_load_failure_policy == "recompute",
             may_load=role.is_kv_consumer,
             may_save=role.is_kv_producer,
         )

@@ -52,6 +52,11 @@ def refusals(config, cache_config, options: Options) -> list[str]:
     found["sync_load with async_scheduling"] = (
         options.sync_load and config.scheduler_config.async_scheduling
     )
+    # vLLM leaves the blocks of a failed load that held up its step in its prefix cache until they are
+    # computed again: other requests read there, and would store, what is not their tokens' KV.
+    found["sync_load with enable_prefix_caching"] = (
+        options.sync_load and config.cache_config.enable_prefix_caching
+    )
     return [name for name, there in found.items() if there]
 
 

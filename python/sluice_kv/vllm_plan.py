@@ -5,6 +5,7 @@ plan names runs of pages and the blocks of their tokens; the workers move them.
 """
 
 import dataclasses
+import math
 import time
 
 from sluice_kv.load_choice import LoadChoice
@@ -14,6 +15,8 @@ from sluice_kv.space_identity import ROOT_KEY, KeyChain
 LOOKUP_FRESH_S = 0.5
 # A request whose loads fail is computed in the end, whatever the daemon says that it has.
 LOADS_MAX = 2
+# Of prompts that are found whole, until two prefills were timed (load_choice.py).
+PREFILL_PROBE_TOKENS = 128
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,11 +79,25 @@ class StepPlan:
 
 
 @dataclasses.dataclass
+class Timings:
+    """What one step of a rank measured. A load: its request, tokens, seconds."""
+
+    prefill_tokens: int = 0
+    prefill_s: float = 0.0
+    loads: list[tuple[str, int, float]] = dataclasses.field(default_factory=list)
+
+    def joined(self, other: "Timings") -> "Timings":
+        """Returns both ranks' as one: the engine waits for its slowest rank."""
+        slowest = max(self.prefill_s, other.prefill_s)
+        return Timings(self.prefill_tokens, slowest, self.loads + other.loads)
+
+
+@dataclasses.dataclass
 class _Request:
     tokens: object  # the engine's own list, which grows
     chains: list[KeyChain]
     found_pages: int | None = None  # None: never looked up, or the daemon did not answer
-    looked_up: float = 0.0
+    looked_up: float = -math.inf
     local_tokens: int = 0
     next_page: int = 0  # to be saved
     computed_end: int = 0  # after the last load or step
@@ -103,6 +120,7 @@ class Planner:
         lookup,
         choice: LoadChoice,
         is_async: bool,
+        can_recompute: bool,  # tokens whose load failed; else their request fails
         may_load: bool = True,
         may_save: bool = True,
         clock=time.monotonic,
@@ -111,8 +129,10 @@ class Planner:
         self._spaces, self._page, self._block = spaces, page_tokens, block_tokens
         self._lookup, self._clock = lookup, clock
         self._is_async, self._may_load, self._may_save = is_async, may_load, may_save
+        self._can_recompute = can_recompute
         self._requests: dict[str, _Request] = {}
         self._loads: list[Load] = []
+        self._ended: dict[str, list[tuple[int, float]]] = {}  # loads that some ranks have ended
 
     def matched_tokens(self, name: str, tokens, local_tokens: int, cache_salt=None) -> int:
         """Returns how many tokens behind the local ones are to be loaded: whole blocks.
@@ -120,7 +140,7 @@ class Planner:
         One token at least is left to compute, since the logits come from there.
         """
         request = self._request(name, tokens, cache_salt)
-        if request.found_pages is None or self._clock() - request.looked_up > LOOKUP_FRESH_S:
+        if self._clock() - request.looked_up > LOOKUP_FRESH_S:
             keys = [chain.extend(tokens) for chain in request.chains]
             request.found_pages = self._lookup(keys) if keys[0] else 0
             request.looked_up = self._clock()
@@ -133,7 +153,8 @@ class Planner:
         end = self._whole_blocks(min(found, len(tokens) - 1))
         if not self._may_load or end <= local_tokens or request.loads == LOADS_MAX:
             return 0
-        wanted = self.choice.tokens_to_load(end - local_tokens)
+        # The choice may leave a tail to compute: what follows behind `end` anyway counts as one.
+        wanted = min(end - local_tokens, self.choice.tokens_to_load(len(tokens) - local_tokens))
         return max(0, self._whole_blocks(local_tokens + wanted) - local_tokens)
 
     def allocated(self, name: str, blocks: list[int], load_tokens: int) -> None:
@@ -143,10 +164,12 @@ class Planner:
             return
         start, end = request.local_tokens, request.local_tokens + load_tokens
         run = self._run(name, request, start, end, blocks)
-        self._loads.append(Load(run, self.choice.patience_s(load_tokens)))
+        # Giving up is cheaper only where the engine then computes: else it fails the request.
+        patience_s = self.choice.patience_s(load_tokens) if self._can_recompute else None
+        self._loads.append(Load(run, patience_s))
         self.choice.begun(load_tokens)
         request.loads += 1
-        request.found_pages, request.computed_end = None, end
+        request.looked_up, request.computed_end = -math.inf, end
 
     def step(self, scheduled: list[tuple[str, int, int]], blocks_of) -> StepPlan:
         """Returns the step's plan. scheduled: (request, tokens computed before, tokens computed in
@@ -154,15 +177,25 @@ class Planner:
         plan = StepPlan(self._loads, is_async=self._is_async)
         self._loads = []
         plan.prefill_tokens = sum(count for _, _, count in scheduled if count > 1)
-        # One rank cannot know that another's load failed, and what is computed on blocks that are
-        # not there must not be saved: with several ranks it waits for a step without loads.
-        if plan.loads and not self._is_async and len(self._spaces) > 1:
-            return plan
+        # What is computed behind a load that may fail must not be saved, nor can one rank know that
+        # another's failed: it waits for the request's next step.
+        waiting = set() if self._is_async else {load.run.request for load in plan.loads}
         for name, computed, count in scheduled:
             request = self._requests.get(name)
-            if request is not None and self._may_save:
+            if request is not None and self._may_save and name not in waiting:
                 self._save(name, request, computed, computed + count, blocks_of, plan)
         return plan
+
+    def measured(self, timings: Timings) -> None:
+        """Takes what the ranks measured in a step; a load counts once, when all have ended it."""
+        if timings.prefill_tokens:
+            self.choice.prefilled(timings.prefill_tokens, timings.prefill_s)
+        for name, tokens, seconds in timings.loads:
+            ended = self._ended.setdefault(name, [])
+            ended.append((tokens, seconds))
+            if len(ended) == len(self._spaces):
+                tokens, seconds = zip(*self._ended.pop(name))
+                self.choice.loaded(min(tokens), max(seconds))
 
     def _save(self, name, request, computed: int, end: int, blocks_of, plan: StepPlan) -> None:
         if computed < request.computed_end:

@@ -6,7 +6,7 @@ engine's thread alone. What is under way is bounded both ways: a load waits unti
 taken what is there, a save that finds the buffer full is dropped.
 """
 
-import dataclasses
+import contextlib
 import logging
 import os
 import queue
@@ -18,7 +18,7 @@ import torch
 from sluice_kv import api
 from sluice_kv.failures import Failures
 from sluice_kv.vllm_layout import PagedCache
-from sluice_kv.vllm_plan import Load, PageRun, StepPlan
+from sluice_kv.vllm_plan import Load, PageRun, StepPlan, Timings
 
 CHUNK_BYTES = 32 << 20
 CHUNKS_AHEAD = 2
@@ -29,22 +29,14 @@ IDLE_WAIT_S = 0.005
 _log = logging.getLogger("sluice_kv")
 
 
-@dataclasses.dataclass
-class Timings:
-    """What one step measured."""
-
-    prefill_tokens: int = 0
-    prefill_s: float = 0.0
-    loads: list[tuple[int, float]] = dataclasses.field(default_factory=list)  # (tokens, seconds)
-
-
 class Connection:
     """A client and the rank's space, opened when first needed; used by one thread at a time."""
 
     def __init__(self, socket: str | None, deadline_ms: int, descriptor: bytes):
         self._options, self._descriptor = (socket, deadline_ms), descriptor
         self._client = self._space = None
-        self._failures = Failures()
+        # Any: a thread that ended (no memory for a page) would let the engine wait for ever.
+        self._failures = Failures(Exception)
 
     def call(self, what: str, work, otherwise):
         """Returns work(space), or `otherwise` where Sluice fails."""
@@ -91,9 +83,10 @@ class Mover:
         self._load_queue, self._save_queue = queue.SimpleQueue(), queue.SimpleQueue()
         self._save_bytes_max, self._save_bytes = save_bytes_max, 0
         self._lock = threading.Lock()  # guards _save_bytes
-        self._unsaved: set[str] = set()  # requests that lost a page: what follows is unreachable
+        # Set for a request that lost a page: what follows is unreachable.
+        self._lost: dict[str, threading.Event] = {}
+        self._gathering = Failures(RuntimeError, MemoryError)
         self._bad_blocks: set[int] = set()
-        self._load_failed = False
         self._has_forward = False
         self._began = 0.0
         self._timings = Timings()
@@ -122,7 +115,6 @@ class Mover:
         if plan.loads and not plan.is_async:
             for load in plan.loads:
                 self._take(load.run.request, wait_s=None)
-            self._load_failed = bool(self._bad_blocks)
             self._began = time.monotonic()
 
     def save(self, plan: StepPlan) -> None:
@@ -131,16 +123,13 @@ class Mover:
             self._synchronize()
             self._timings.prefill_tokens = plan.prefill_tokens
             self._timings.prefill_s = time.monotonic() - self._began
-        failed, self._load_failed = self._load_failed, False
-        if failed:
-            # The forward ran on blocks that were not loaded: what it wrote is not these tokens' KV.
-            return
         for run in plan.saves:
             self._save_run(run)
 
     def finished(self, finished_requests) -> set[str]:
         """Takes what asynchronous loads have brought; returns the requests that are loaded."""
-        self._unsaved.difference_update(finished_requests)
+        for name in finished_requests:
+            self._lost.pop(name, None)
         done = {name for name in list(self._jobs) if self._take(name, wait_s=0)}
         if not done and self._jobs and not self._has_forward:
             name = next(iter(self._jobs))
@@ -183,22 +172,27 @@ class Mover:
         if job.pages_whole < job.run.pages:
             self._bad_blocks.update(job.run.blocks_from(job.pages_whole, self._cache.shape))
         tokens = job.tokens_whole(self._cache.shape.page_tokens)
-        self._timings.loads.append((tokens, time.monotonic() - job.started))
+        self._timings.loads.append((name, tokens, time.monotonic() - job.started))
         return True
 
     def _save_run(self, run: PageRun) -> None:
+        lost = self._lost.setdefault(run.request, threading.Event())
         step = max(1, CHUNK_BYTES // self._cache.page_bytes)
         for first in range(0, run.pages, step):
-            count = min(step, run.pages - first)
-            with self._lock:
-                is_full = self._save_bytes + count * self._cache.page_bytes > self._save_bytes_max
-            if is_full or run.request in self._unsaved:
-                self._unsaved.add(run.request)
+            pages = None if lost.is_set() else self._gather(run, first, min(step, run.pages - first))
+            if pages is None:
+                lost.set()
                 return
-            pages = self._cache.gather(run, first, count)
             with self._lock:
                 self._save_bytes += pages.nbytes
-            self._save_queue.put((run, first, pages))
+            self._save_queue.put((run, first, pages, lost))
+
+    def _gather(self, run: PageRun, first: int, count: int) -> torch.Tensor | None:
+        """Returns pages taken from the cache; None where the buffer, or memory, is full."""
+        with self._lock:
+            if self._save_bytes + count * self._cache.page_bytes > self._save_bytes_max:
+                return None
+        return self._gathering.guard("save", lambda: self._cache.gather(run, first, count))
 
     # ---- the threads ---------------------------------------------------------------------------
 
@@ -235,15 +229,16 @@ class Mover:
         return False
 
     def _save_loop(self) -> None:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
         while (item := self._save_queue.get()) is not None:
-            run, first, pages = item
-            if run.request not in self._unsaved:
+            run, first, pages, lost = item
+            if not lost.is_set():
                 stored = self._save_connection.call(
                     "save", lambda space: self._put(space, run, first, pages), False
                 )
                 if not stored:
-                    self._unsaved.add(run.request)
+                    lost.set()
             with self._lock:
                 self._save_bytes -= pages.nbytes
             del item, pages

@@ -126,6 +126,15 @@ class ConnectorPromises(unittest.TestCase):
 
         self.assert_blob_refused(change, "the sequence was cleared")
 
+    def test_a_load_that_fails_or_brings_nothing_counts(self):
+        gone = api.Error(api.TIMED_OUT, "timed_out", "timed_out: gone")
+        for load in ({"side_effect": gone}, {"return_value": (0, api.Transfer())}):
+            cache = self.connect()
+            with mock.patch.object(cache._spaces, "load", **load):
+                self.assertEqual(self.engine.warm(cache, self.document), (0, self.cold))
+            self.assertEqual(cache.choice.load_s, float("inf"))
+            self.assertEqual(self.engine.warm(cache, self.document), (0, self.cold))
+
     def test_a_quantised_cache_is_refused_by_name(self):
         with Context(
             self.engine.model, n_ctx=512, threads=1, type_k="q8_0", type_v="q8_0"

@@ -42,6 +42,7 @@ class Job:
             seed=0,
             disable_log_stats=False,
             async_scheduling=not args.sync,
+            enable_prefix_caching=not args.sync,
             kv_transfer_config={
                 "kv_connector": "SluiceConnector",
                 "kv_connector_module_path": "sluice_kv.vllm",

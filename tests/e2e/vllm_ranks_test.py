@@ -5,9 +5,12 @@ a token's K and V are is a function of the tokens up to it, so a page under a wr
 rank's cache is packed in its own way. Needs vLLM's modules and torch, no GPU.
 """
 
+import functools
 import json
 import os
 import pickle
+import signal
+import time
 import unittest
 from types import SimpleNamespace as Names
 from unittest import mock
@@ -88,7 +91,9 @@ class Engine:
                 tensor_parallel_size=self.ranks,
                 rank=0,
             ),
-            cache_config=Names(cache_dtype="auto", block_size=BLOCK),
+            cache_config=Names(
+                cache_dtype="auto", block_size=BLOCK, enable_prefix_caching=self.is_async
+            ),
             device_config=Names(device_type="cpu"),
             scheduler_config=Names(async_scheduling=False),
             speculative_config=None,
@@ -149,7 +154,7 @@ class Engine:
                 kv_connector_block_state=Names(get_block_ids=lambda _: (list(blocks),)),
             )
         )
-        meta, bad, loaded = pickle.loads(pickle.dumps(meta)), set(), []
+        meta, bad, loaded, measured = pickle.loads(pickle.dumps(meta)), set(), [], []
         context = Names(attn_metadata={} if request else None)
         has_sync_loads = bool(meta.plan.loads) and not self.is_async
         for worker in self.workers:
@@ -164,9 +169,11 @@ class Engine:
             worker.wait_for_save()
             loaded.append(worker.get_finished(set())[1] or set())
             bad |= worker.get_block_ids_with_load_errors()
-            measured = worker.build_connector_worker_meta()
+            measured.append(worker.build_connector_worker_meta())
             worker.clear_connector_metadata()
-        self.scheduler.update_connector_output(Names(kv_connector_worker_meta=measured))
+        measured = [one for one in measured if one is not None]
+        joined = functools.reduce(vllm.WorkerMetadata.aggregate, measured) if measured else None
+        self.scheduler.update_connector_output(Names(kv_connector_worker_meta=joined))
         return loaded, bad
 
     def forward(self, tokens: list[int], blocks: list[int], computed: int) -> None:
@@ -352,6 +359,44 @@ class TwoRanks(unittest.TestCase):
         self.assertEqual(engine.step(request, self.blocks, 384)[1], set(self.blocks[:3]))
         self.assertEqual(engine.admit(engine.request("c", self.tokens), self.blocks), 0)
 
+    def test_a_load_of_two_ranks_counts_once(self):
+        self.store()
+        for sync in (True, False):
+            engine = self.engine(seed=50, sync_load=sync)
+            engine.scheduler.get_num_new_matched_tokens(engine.request("x", self.tokens), 0)
+            choice = engine.scheduler._scheduler.planner.choice
+            with mock.patch.object(choice, "loaded", wraps=choice.loaded) as loaded:
+                self.load(engine, 384)
+            self.assertEqual([call.args[0] for call in loaded.call_args_list], [384], sync)
+
+    def test_prompts_that_are_found_whole_leave_a_tail(self):
+        self.store(ranks=1)
+        engine = self.engine(ranks=1)
+        self.assertEqual(engine.admit(engine.request("a", self.tokens), self.blocks), 384)
+        engine.scheduler._scheduler.planner.choice.loaded(384, 1e-6)
+        self.assertEqual(engine.admit(engine.request("b", self.tokens), self.blocks), 256)
+
+    def test_the_policy_that_fails_requests_gives_no_load_up(self):
+        for policy, gives_up in (("recompute", True), ("fail", False)):
+            config = self.engine().config
+            config.kv_transfer_config.kv_load_failure_policy = policy
+            scheduler = vllm._Scheduler(config, vllm.Options(socket=self.daemon.socket))
+            self.addCleanup(scheduler.close)
+            scheduler._model.digest(60000)
+            self.assertTrue(scheduler._ready())
+            self.assertEqual(scheduler.planner._can_recompute, gives_up)
+
+    def test_a_daemon_that_hangs_holds_the_scheduler_up_for_a_short_time(self):
+        daemon = harness.Daemon()
+        self.addCleanup(daemon.stop)
+        engine = Engine(self.model, daemon.socket, 2, "bfloat16", 1, deadline_ms=120000)
+        self.addCleanup(engine.close)
+        self.assertEqual(engine.admit(engine.request("a", self.tokens), self.blocks), 0)
+        daemon.kill(signal.SIGSTOP)
+        started = time.monotonic()
+        self.assertEqual(engine.admit(engine.request("b", self.tokens), self.blocks), 0)
+        self.assertLess(time.monotonic() - started, 60)
+
     def test_requests_that_their_keys_do_not_name_are_left_alone(self):
         self.store()
         engine = self.engine()
@@ -392,15 +437,22 @@ class TwoRanks(unittest.TestCase):
         )
         self.assertEqual(vllm._model_folder(named), folder)
 
-    def test_a_model_with_windows_is_refused_by_name(self):
-        folder = os.path.join(self.daemon.folder, "mistral")
-        os.mkdir(folder)
+    def test_a_model_that_is_not_handled_is_refused_at_the_start_by_name(self):
+        factors = [1.0] * (DIM // 2)
+        longrope = {"rope_type": "longrope", "short_factor": factors, "long_factor": factors}
+        cases = {
+            "sliding window of 512": {"model_type": "mistral", "sliding_window": 512},
+            "longrope": {"rope_scaling": longrope, "original_max_position_embeddings": 512},
+        }
         with open(os.path.join(self.model, "config.json")) as file:
-            config = json.load(file) | {"model_type": "mistral", "sliding_window": 512}
-        with open(os.path.join(folder, "config.json"), "w") as file:
-            json.dump(config, file)
-        with self.assertRaisesRegex(ValueError, "attention window"):
-            Engine(folder, self.daemon.socket, 1, "bfloat16", 1)
+            config = json.load(file)
+        for text, changes in cases.items():
+            folder = os.path.join(self.daemon.folder, text)
+            os.mkdir(folder)
+            with open(os.path.join(folder, "config.json"), "w") as file:
+                json.dump(config | changes, file)
+            with self.assertRaisesRegex(ValueError, text):
+                Engine(folder, self.daemon.socket, 1, "bfloat16", 1)
 
     def test_a_daemon_that_is_gone_is_a_miss(self):
         daemon = harness.Daemon()

@@ -6,7 +6,6 @@ from types import SimpleNamespace as Names
 from sluice_kv import hf_checks
 
 CONFIG = {"model_type": "llama", "rope_theta": 1e4, "dtype": "bfloat16"}
-FULL = {"attention": "full", "window": 0, "layers": [0, 1, 2]}
 
 
 def model(dtypes=("torch.bfloat16",), devices=("cpu",), config=None, **attributes) -> Names:
@@ -45,15 +44,6 @@ class Checks(unittest.TestCase):
         self.assertEqual(hf_checks.config_changes(changes, CONFIG), [])
         self.assertEqual(hf_checks.config_changes({**CONFIG, "new": 1}, CONFIG), ["new"])
         self.assertEqual(hf_checks.config_changes({}, {"gone": 1}), ["gone"])
-
-    def test_attention_other_than_full_is_named_with_its_layers(self):
-        window = {"attention": "window", "window": 512, "layers": [3, 4]}
-        self.assertEqual(hf_checks.attention_refusals([FULL]), [])
-        self.assertEqual(
-            hf_checks.attention_refusals([FULL, window]),
-            ["sliding window of 512 tokens (layers 3..4)"],
-        )
-        self.assertEqual(hf_checks.attention_refusals([FULL, FULL]), ["2 KV groups"])
 
 
 if __name__ == "__main__":

@@ -16,8 +16,9 @@ import torch
 import wheel_test
 from daemon import Daemon
 from transformers import AutoModelForCausalLM, DynamicCache, LlamaConfig, MistralConfig
+from transformers.cache_utils import DynamicLayer
 
-from sluice_kv import api
+from sluice_kv import api, hf_pace
 from sluice_kv.buffers import Memory
 from sluice_kv.hf import SluiceCache
 
@@ -63,9 +64,9 @@ class WithDaemon(unittest.TestCase):
         self.server = Daemon()
         self.addCleanup(self.server.stop)
 
-    def cache(self, model, **options) -> SluiceCache:
+    def cache(self, model, client=None, **options) -> SluiceCache:
         options = {"always_load": True, **options}  # prefilling a tiny model is the faster
-        cache = SluiceCache(api.Client(self.server.socket), model, **options)
+        cache = SluiceCache(client or api.Client(self.server.socket), model, **options)
         self.assertTrue(cache.wait_ready(), cache.last_error)
         return cache
 
@@ -194,7 +195,10 @@ class TinyModels(WithDaemon):
         mixed.lm_head.to(torch.bfloat16)
         quantised, adapted = tiny(), tiny()
         quantised.hf_quantizer, adapted.peft_config = object(), {"default": object()}
+        longrope = {"rope_type": "longrope", "rope_theta": 1e4, "short_factor": [1.0] * 16}
+        longrope |= {"long_factor": [2.0] * 16, "original_max_position_embeddings": 256}
         cases = {
+            "longrope": tiny(rope_parameters=longrope),
             r"sliding window of 100 tokens \(layers 0..1\)": tiny(MistralConfig, sliding_window=100),
             "differs from its file's in rope_parameters": changed,
             "parameters of torch.bfloat16, torch.float32": mixed,
@@ -246,6 +250,21 @@ class TinyModels(WithDaemon):
         self.assertEqual((cache.get_seq_length(), twin.get_seq_length()), (128, 130))
         self.assertEqual(twin.save(ids).pages, 2)
 
+    def test_a_cache_whose_layers_only_zero_what_they_hold_is_empty_after_reset(self):
+        """As those of transformers 5.17 and older do."""
+        def zero(layer):
+            layer.keys.zero_()
+            layer.values.zero_()
+
+        model, ids = tiny(), torch.arange(130)[None]
+        cache = self.cache(model)
+        forward(model, ids, cache)
+        cache.save(ids)
+        with mock.patch.object(DynamicLayer, "reset", zero):
+            cache.reset()
+        self.assertEqual(cache.get_seq_length(), 0)
+        self.assertEqual(cache.load(ids), 128)
+
     def test_without_a_daemon_the_model_goes_on(self):
         model, ids = tiny(), torch.arange(130)[None]
         cache = SluiceCache(api.Client("/nonexistent/sluice.sock", 200), model)
@@ -259,8 +278,12 @@ class TinyModels(WithDaemon):
 class Pace(WithDaemon):
     """Whether load() loads: for a tiny model never for long, for a real one on a CPU always."""
 
+    def setUp(self):
+        super().setUp()
+        self.client = api.Client(self.server.socket)
+
     def stored(self, model, ids) -> SluiceCache:
-        cache = self.cache(model, always_load=False)
+        cache = self.cache(model, self.client, always_load=False)
         forward(model, ids, cache)
         cache.save(ids)
         cache.reset()
@@ -287,11 +310,43 @@ class Pace(WithDaemon):
         always.save(ids)
         loaded = []
         for _ in range(4):
-            cache = self.cache(model, always_load=False)
+            cache = self.cache(model, self.client, always_load=False)
             loaded.append(cache.load(ids))
             forward(model, ids[:, loaded[-1] :], cache)
             cache._pages.pace.choice.load_s = 1e-9  # loading wins, whatever was measured
         self.assertEqual(loaded, [960, 704, 704, 960])
+
+    def test_a_load_that_fails_counts(self):
+        model, ids = tiny(), torch.arange(1000)[None] % 256
+        cache = self.stored(model, ids)
+        gone = api.Error(api.TIMED_OUT, "timed_out", "timed_out: gone")
+        with mock.patch.object(api.Space, "get", side_effect=gone):
+            self.assertEqual(cache.load(ids), 0)
+        self.assertIn("gone", cache.miss_reason())
+        self.assertEqual(cache._pages.pace.choice.load_s, float("inf"))
+        self.assertEqual(cache.load(ids), 0)
+        self.assertIn("loading loses", cache.miss_reason())
+
+    def test_a_prompt_of_which_nothing_is_loaded_to_time_a_prefill_says_so(self):
+        model, ids = tiny(), torch.arange(200)[None]
+        cache = self.stored(model, ids)
+        cache._pages.pace.choice.load_s = 1e-9
+        self.assertEqual(cache.load(ids), 0)
+        self.assertIn("256 tokens are computed", cache.miss_reason())
+        longer = torch.cat([ids, ids], 1)
+        self.assertEqual(cache.load(longer), 0)  # three of six pages are there
+        self.assertIn("256 tokens are computed", cache.miss_reason())
+        self.assertEqual(cache.load(torch.cat([ids + 1, ids], 1)), 0)
+        self.assertNotIn("computed", cache.miss_reason())
+
+    def test_clients_have_their_own_paces_and_caches_of_one_share_theirs(self):
+        model, other = tiny(), api.Client(self.server.socket)
+        paces = [
+            self.cache(model, client, always_load=False)._pages.pace
+            for client in (self.client, self.client, other)
+        ]
+        self.assertIs(paces[0], paces[1])
+        self.assertIsNot(paces[0], paces[2])
 
     def test_a_load_that_has_lost_ends_with_what_it_has(self):
         model, ids = tiny(), torch.arange(1000)[None] % 256
@@ -314,12 +369,48 @@ class Pace(WithDaemon):
         ids = tokens(3)
         cache = self.stored(model, ids)
         cache._pages.pace.take_prefill()
-        forward(model, ids, self.cache(model, always_load=False))
+        forward(model, ids, self.cache(model, self.client, always_load=False))
         for _ in range(3):
             self.assertEqual(cache.load(ids), SPLIT)
             cache.reset()
         choice = cache._pages.pace.choice
         self.assertLess(choice.load_s, choice.prefill_s)
+
+
+class TimedForwards(unittest.TestCase):
+    """Which updates of a cache are taken for a prefill: [batch][head][token][dim]."""
+
+    def prefilled(self, *updates, layers: int = 2, device: str = "cpu") -> int:
+        """Returns the tokens of the prefill that (layer, tokens, batch) give, 0 if none was."""
+        pace = hf_pace.Pace()
+        for layer, count, batch in updates:
+            pace.updated(layer, layers, torch.empty(batch, 1, count, 1, device=device))
+        with mock.patch.object(pace.choice, "prefilled") as prefilled:
+            pace.take_prefill()
+            pace.take_prefill()
+        self.assertLess(prefilled.call_count, 2)
+        return prefilled.call_args[0][0] if prefilled.called else 0
+
+    def test_a_whole_prefill_is_timed_once(self):
+        self.assertEqual(self.prefilled((0, 100, 1), (1, 100, 1)), 100)
+        self.assertEqual(self.prefilled((0, 100, 1), (1, 100, 1), (0, 64, 1), (1, 64, 1)), 64)
+
+    def test_what_is_no_whole_prefill_is_not_timed(self):
+        self.assertEqual(self.prefilled((0, 100, 1), layers=1), 0)
+        self.assertEqual(self.prefilled((0, 63, 1), (1, 63, 1)), 0)
+        self.assertEqual(self.prefilled((0, 100, 2), (1, 100, 2)), 0)
+        self.assertEqual(self.prefilled((1, 100, 1)), 0)
+        self.assertEqual(self.prefilled((0, 100, 1), (1, 100, 1), layers=3), 0)
+        self.assertEqual(self.prefilled((0, 100, 1), (1, 200, 1)), 0)  # two forwards, mixed
+        self.assertEqual(self.prefilled((0, 100, 1), (1, 100, 1), device="meta"), 0)
+
+    def test_the_layer_before_the_first_mark_is_counted_in(self):
+        pace = hf_pace.Pace()
+        with mock.patch("sluice_kv.hf_pace.time.perf_counter", side_effect=[1.0, 4.0]):
+            for layer in (0, 3):
+                pace.updated(layer, 4, torch.empty(1, 1, 100, 1))
+        pace.take_prefill()
+        self.assertAlmostEqual(pace.choice.prefill_s, 4.0 / 100)
 
 
 class TensorMemory(unittest.TestCase):

@@ -63,6 +63,21 @@ class Descriptors(unittest.TestCase):
         self.assertEqual(fields["planes"], [{**plane, "heads": 4, "dtype": "bf16"}])
         self.assertEqual(plane["heads"], 8)
 
+    def test_groups_that_are_not_handled_are_named_with_their_layers(self):
+        full = {"attention": "full", "window": 0, "layers": [0, 1, 2], "rope": {"scaling": "none"}}
+        window = {**full, "attention": "window", "window": 512, "layers": [3, 4]}
+        longrope = {"scaling": "longrope", "factors": [1.0], "factors_beyond": []}
+        beyond = {**longrope, "factors_beyond": [4.0]}
+        cases = [
+            ([full], []),
+            ([full, window], ["sliding window of 512 tokens (layers 3..4)"]),
+            ([full, full], ["2 KV groups"]),
+            ([{**full, "rope": longrope}], []),
+            ([{**full, "rope": beyond}], ["longrope with factors for longer contexts (layers 0..2)"]),
+        ]
+        for groups, named in cases:
+            self.assertEqual(space_identity.group_refusals(groups), named)
+
 
 class Keys(unittest.TestCase):
     def test_the_golden_chain_has_the_golden_keys(self):

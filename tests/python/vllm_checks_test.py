@@ -33,7 +33,7 @@ def handled():
             decode_context_parallel_size=1,
             tensor_parallel_size=2,
         ),
-        cache_config=Names(cache_dtype="auto", block_size=128),
+        cache_config=Names(cache_dtype="auto", block_size=128, enable_prefix_caching=False),
         device_config=Names(device_type="cpu"),
         scheduler_config=Names(async_scheduling=True),
         speculative_config=None,
@@ -87,6 +87,15 @@ class Refusals(unittest.TestCase):
         named = ["sync_load with async_scheduling"]
         self.assertEqual(self.refused(path, True, sync_load=True), named)
         self.assertEqual(self.refused(path, False, sync_load=True), [])
+
+    def test_loads_that_hold_up_a_step_need_blocks_that_no_other_request_finds(self):
+        config, cache = handled()
+        config.scheduler_config.async_scheduling = False
+        for is_cached in (False, True):
+            config.cache_config.enable_prefix_caching = is_cached
+            named = ["sync_load with enable_prefix_caching"] if is_cached else []
+            self.assertEqual(refusals(config, cache, Options(sync_load=True)), named)
+            self.assertEqual(refusals(config, cache, Options()), [])
 
     def test_caches_that_are_not_of_full_attention_are_refused(self):
         config, cache = handled()

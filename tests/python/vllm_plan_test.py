@@ -4,7 +4,14 @@ import unittest
 
 from sluice_kv.load_choice import LoadChoice
 from sluice_kv.space_identity import ROOT_KEY, KeyChain
-from sluice_kv.vllm_plan import LOADS_MAX, LOOKUP_FRESH_S, Planner, Shape
+from sluice_kv.vllm_plan import (
+    LOADS_MAX,
+    LOOKUP_FRESH_S,
+    PREFILL_PROBE_TOKENS,
+    Planner,
+    Shape,
+    Timings,
+)
 
 SPACES = [bytes(32), bytes([1] * 32)]
 
@@ -23,9 +30,8 @@ class Plans(unittest.TestCase):
             page_tokens=64,
             block_tokens=block,
             lookup=self.lookup,
-            choice=LoadChoice(),
             clock=lambda: self.now,
-            **{"is_async": False, **options},
+            **{"choice": LoadChoice(), "is_async": False, "can_recompute": True, **options},
         )
 
     def lookup(self, keys):
@@ -100,13 +106,30 @@ class Plans(unittest.TestCase):
         self.assertEqual(runs[0].anchors, [ROOT_KEY, ROOT_KEY])
 
     def test_a_request_that_waits_is_not_looked_up_at_every_step(self):
-        planner = self.planner()
-        for _ in range(5):
+        for self.stored in (0, None):  # nothing is there, nobody answers
+            self.lookups, planner = 0, self.planner()
+            for _ in range(5):
+                self.matched(planner)
+            self.assertEqual(self.lookups, 1)
+            self.now += LOOKUP_FRESH_S * 1.01
             self.matched(planner)
-        self.assertEqual(self.lookups, 1)
-        self.now += LOOKUP_FRESH_S * 1.01
-        self.matched(planner)
-        self.assertEqual(self.lookups, 2)
+            self.assertEqual(self.lookups, 2)
+
+    def test_a_request_that_loaded_is_looked_up_again_at_once(self):
+        self.stored = 32
+        planner = self.planner(is_async=True)
+        self.start(planner)
+        self.stored = 4
+        self.assertEqual(self.start(planner), 256)
+
+    def test_a_load_is_given_up_only_where_its_tokens_are_then_computed(self):
+        for can_recompute, patience_s in ((True, 1.92), (False, None)):
+            self.stored = 32
+            planner = self.planner(can_recompute=can_recompute)
+            planner.choice.prefilled(1000, 1.0)
+            self.start(planner)
+            (load,) = self.step(planner, 1920, 128).loads
+            self.assertEqual(load.patience_s, patience_s)
 
     def test_a_request_whose_loads_fail_is_computed_in_the_end(self):
         self.stored = 32
@@ -122,6 +145,41 @@ class Plans(unittest.TestCase):
         planner.choice.loaded(1000, 2.0)
         self.assertEqual(self.start(planner), 0)
         self.assertEqual(self.step(planner, 0, 2048).saves, [])
+
+    def test_prompts_that_are_found_whole_leave_a_tail_that_can_be_timed(self):
+        self.stored = 32
+        planner = self.planner(block=16, choice=LoadChoice(prefill_probe_tokens=PREFILL_PROBE_TOKENS))
+        loaded = []
+        for _ in range(4):
+            loaded.append(self.start(planner))
+            self.step(planner, loaded[-1], 2048 - loaded[-1])
+            planner.finished("r")
+            planner.choice.loaded(loaded[-1], 1e-6)
+            planner.choice.prefilled(2048 - loaded[-1], 1.0)  # 16 tokens say nothing
+        self.assertEqual(loaded, [2032, 1920, 1920, 2032])
+
+    def test_what_must_be_computed_anyway_counts_as_the_tail(self):
+        self.stored = 24
+        planner = self.planner(block=16, choice=LoadChoice(prefill_probe_tokens=PREFILL_PROBE_TOKENS))
+        planner.choice.loaded(2048, 1e-6)
+        self.assertEqual(self.matched(planner), 1536)
+
+    # ---- what was measured
+
+    def test_a_load_counts_once_when_every_rank_has_ended_it(self):
+        planner = self.planner(ranks=2)
+        planner.measured(Timings(loads=[("a", 1024, 1.0)]))
+        self.assertIsNone(planner.choice.load_s)
+        planner.measured(Timings(loads=[("b", 1024, 1.0), ("a", 512, 2.0)]))
+        self.assertEqual(planner.choice.load_s, 2.0 / 512)
+        planner.measured(Timings(loads=[("a", 1024, 1.0)]))  # its second load
+        self.assertEqual(planner.choice.load_s, 2.0 / 512)
+
+    def test_two_ranks_times_are_the_slowers_and_all_their_loads(self):
+        mine = Timings(100, 1.0, [("a", 64, 0.5)])
+        joined = mine.joined(Timings(100, 3.0, [("a", 64, 0.25), ("b", 64, 0.5)]))
+        loads = [("a", 64, 0.5), ("a", 64, 0.25), ("b", 64, 0.5)]
+        self.assertEqual(joined, Timings(100, 3.0, loads))
 
     def test_a_producer_only_saves_and_a_consumer_only_loads(self):
         self.stored = 4
@@ -174,14 +232,46 @@ class Plans(unittest.TestCase):
                 self.step(planner, 1920, 128)
             self.assertEqual(self.saved(self.step(planner, 256, 1792)), [(4, 32)], is_async)
 
-    def test_several_ranks_save_nothing_in_a_step_that_may_have_failed_to_load(self):
-        self.stored = 30
-        planner = self.planner(ranks=2)
+    def test_what_a_step_computes_behind_its_own_load_is_saved_in_the_next(self):
+        for ranks in (1, 2):
+            self.stored = 30
+            planner = self.planner(ranks=ranks)
+            self.start(planner)
+            self.assertEqual(self.step(planner, 1920, 128).saves, [])
+            plan = self.step(planner, 2048, 1)
+            self.assertEqual(self.saved(plan), [(30, 32)])
+            self.assertEqual(len(plan.saves[0].keys), ranks)
+
+    def test_a_request_beside_a_load_is_saved(self):
+        for is_async in (False, True):
+            self.stored = 0
+            planner = self.planner(is_async=is_async)
+            planner.matched_tokens("other", self.tokens, 0)
+            self.stored = 30
+            self.start(planner)
+            scheduled = [("other", 0, 640), ("r", 1920, 128)][: 1 if is_async else 2]
+            plan = planner.step(scheduled, lambda _: self.blocks)
+            self.assertEqual([run.request for run in plan.saves], ["other"], is_async)
+            self.assertEqual(self.saved(plan), [(0, 10)])
+
+    def test_a_preempted_request_goes_on_behind_what_was_saved(self):
+        planner = self.planner(is_async=True)
         self.start(planner)
-        self.assertEqual(self.step(planner, 1920, 128).saves, [])
-        plan = self.step(planner, 2048, 1)
-        self.assertEqual(self.saved(plan), [(30, 32)])
-        self.assertEqual(len(plan.saves[0].keys), 2)
+        self.assertEqual(self.saved(self.step(planner, 0, 1000)), [(0, 15)])
+        self.now, self.stored = LOOKUP_FRESH_S * 2, 15
+        self.assertEqual(self.start(planner), 896)
+        self.assertEqual(len(planner.step([], None).loads), 1)
+        self.assertEqual(self.saved(self.step(planner, 896, 1152)), [(15, 32)])
+
+    def test_a_request_that_ends_during_its_load_leaves_nothing(self):
+        self.stored = 30
+        planner = self.planner(is_async=True)
+        self.start(planner)
+        planner.step([], None)
+        planner.finished("r")
+        planner.measured(Timings(loads=[("r", 1920, 1.0)]))  # its blocks are freed only now
+        self.assertEqual(planner.choice.load_s, 1.0 / 1920)
+        self.assertEqual((planner._requests, planner._ended), ({}, {}))
 
     def test_requests_that_were_never_matched_are_not_saved(self):
         self.assertEqual(self.step(self.planner(), 0, 2048).saves, [])
