@@ -123,7 +123,8 @@ void prepare_residuals(const ProgressivePage& page,
                  elements,
                  source.subspan(first, shape.layer_values()));
     for (size_t token = 0; token < shape.n_tokens; ++token) {
-      for (size_t c = 0; exact.has(layer * shape.n_tokens + token) && c < shape.channels; ++c) {
+      for (size_t c = 0; exact.has(size_t{layer} * shape.n_tokens + token) && c < shape.channels;
+           ++c) {
         source[first + c * shape.n_tokens + token] = restored[first + c * shape.n_tokens + token];
       }
     }

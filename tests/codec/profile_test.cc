@@ -206,7 +206,7 @@ TEST(ForgedProfile, IsRefusedForEachFieldOfItsBases) {
   EXPECT_EQ(error_of_model(kMatrices, [](PlaneModel&) {}), Errc::ok);
   EXPECT_EQ(error_of_model(kMatrices, [](PlaneModel& m) { m.basis.matrices[3] = -32768; }),
             Errc::bad_value);
-  for (const uint32_t channels : {0, 4, 12, 32}) {
+  for (const uint32_t channels : {0u, 4u, 12u, 32u}) {
     EXPECT_EQ(error_of_model(kMatrices, [=](PlaneModel& m) { m.basis.matrix_channels = channels; }),
               Errc::bad_value)
         << channels;

@@ -83,7 +83,7 @@ TEST_P(Rows, ThoseThatAreThereGiveWhatAPageOfThemGives) {
 TEST_P(Rows, TheLastOneGivesTheSourceBitForBit) {
   for (DType dtype : {DType::bf16, DType::f16}) {
     Subject subject(dtype, GetParam());
-    for (uint32_t lossy_rows : {1, 2, 3}) {
+    for (uint32_t lossy_rows : {1u, 2u, 3u}) {
       EXPECT_EQ(decoded(subject.page(lossy_rows, true), &subject.profile), subject.tensors);
     }
   }
