@@ -8,7 +8,12 @@ import json
 import pathlib
 import sys
 
-RESULTS = pathlib.Path(__file__).parent / "results"
+HERE = pathlib.Path(__file__).parent
+sys.path.append(str(HERE / "quality"))
+
+from bars import points_of, verdicts
+
+RESULTS = HERE / "results"
 # Bits an element of `direct`, by pages.
 BITS_MAX = {
     "gpl_f16": 13.6,
@@ -55,6 +60,16 @@ def bars():
     yield "log, scan GB/s", log["scan_gb_s"], scan_min, log["scan_gb_s"] >= scan_min
     start = log["start_s_100gb"]
     yield "log, start from footers, s", start, LOG_START_S_MAX, start <= LOG_START_S_MAX
+    for path in sorted(RESULTS.glob("quality-*.json")):
+        yield from quality_bars(load(path.name))
+
+
+def quality_bars(result: dict):
+    """Yields as bars() does, for each lossy level of Sluice."""
+    for row in result["rows"]:
+        points = points_of(row["model"])
+        for v in verdicts([row], points, result["parameters"]["page_tokens"]) if points else []:
+            yield f"{row['model']}, {v.level}, bits at KL {v.kl:.2g}", v.bpe, v.bar, v.reached
 
 
 def main() -> int:

@@ -9,7 +9,9 @@ must be others: their KV goes through libsluice and a daemon, and the model answ
 back. Needs torch and transformers; minutes on a CPU for a small model.
 
 Steps follow DESIGN, "Order of work": channels are scaled by the root of the diagonal Fisher metric
-(second moment of d log p / d K,V), one step a layer and plane, blended towards relative precision.
+(second moment of d log p / d K,V) and transformed to components; one step a layer and plane, blended
+towards relative precision. The target is that of the finest lossy level, q1; each coarser one has
+about nine times its KL.
 """
 
 import argparse
@@ -21,9 +23,9 @@ import sys
 import numpy as np
 import torch
 
-from sluice_kv import api, quality, space_identity
+from sluice_kv import api, basis, quality, space_identity
 from sluice_kv.kv_model import SINKS, KvModel, read_text
-from sluice_kv.profile_file import NOT_ROTATED, Block, Profile
+from sluice_kv.profile_file import KL_UNKNOWN, NOT_ROTATED, Block, Profile
 
 PREFIX_TOKENS, FORCED_TOKENS = 1024, 128
 PAGE_TOKENS = 64
@@ -34,6 +36,10 @@ PLANE_WEIGHTS = {"k": 1.12, "v": 1 / 1.12}
 MODEL_TOKENS = 2048  # the context length that --target-kl speaks of
 SCALE_FIRST, SCALE_RATIO, SCALES = 0.08, 1.2, 32  # the ROM (codec/FORMAT.md, "Scales")
 HISTOGRAM_TOKENS = 4096
+ROWS = 3  # q3, q2, q1
+ENERGY_MAX = 2.0**29  # of a token, in coefficients; above it travels exactly (FORMAT.md, "Encoding")
+EXACT_TOKENS_MAX = 1e-3  # of the samples
+FINER = range(5)
 
 
 class Statistics:
@@ -42,7 +48,8 @@ class Statistics:
     def __init__(self, model: KvModel):
         self.model, self.windows = model, 0
         shape = len(model.layers), 2, model.channels
-        self.sums, self.squares, self.fisher = (np.zeros(shape) for _ in range(3))
+        self.sums, self.fisher = np.zeros(shape), np.zeros(shape)
+        self.products = np.zeros((*shape, model.channels))
         self.tokens = 0
         self.samples: list[np.ndarray] = []  # [layer][plane][token][channel]
 
@@ -50,7 +57,7 @@ class Statistics:
         kv = self.model.prefill(tokens[:PREFIX_TOKENS])
         flat = self.model.unrotated(kv)[:, :, SINKS:]
         self.sums += flat.sum(axis=2)
-        self.squares += (flat**2).sum(axis=2)
+        self.products += np.einsum("lptc,lptd->lpcd", flat, flat, optimize=True)
         self.tokens += flat.shape[2]
         kept = sum(sample.shape[2] for sample in self.samples)
         if kept < HISTOGRAM_TOKENS:
@@ -59,10 +66,11 @@ class Statistics:
             self.fisher += (gradient[:, :, SINKS:] ** 2).sum(axis=2) / PREFIX_TOKENS
         self.windows += 1
 
-    def blocks(self, target_kl: float) -> list[list[Block]]:
+    def blocks(self, target_kl: float, kind: str) -> list[list[Block]]:
         """Returns [layer][plane] for steps that shall cost target_kl nats."""
         mean = self.sums / self.tokens
-        variance = np.maximum(self.squares / self.tokens - mean**2, 0)
+        covariance = self.products / self.tokens - mean[..., None] * mean[..., None, :]
+        variance = np.maximum(np.diagonal(covariance, axis1=2, axis2=3), 0)
         fisher = self.fisher / (self.windows * SAMPLED_LABELS)
         fisher += FISHER_FLOOR * fisher.mean(axis=2, keepdims=True)
         samples = np.concatenate(self.samples, axis=2)
@@ -77,10 +85,26 @@ class Statistics:
             for plane, role in enumerate(("k", "v")):
                 step = base * weight[layer, plane] * PLANE_WEIGHTS[role]
                 steps = step / np.sqrt(fisher[layer, plane])
+                found = fit(covariance[layer, plane] / np.outer(steps, steps), kind, self.model.dim)
                 centred = (samples[layer, plane] - mean[layer, plane]) / steps
-                planes.append(Block(mean[layer, plane], steps, best_scales(centred)))
+                components = centred if found is None else found.components(centred)
+                scales = best_scales(components / 3 ** (ROWS - 1))
+                planes.append(Block(mean[layer, plane], steps, scales, found, finest(centred)))
             out.append(planes)
         return out
+
+
+def fit(covariance: np.ndarray, kind: str, dim: int) -> basis.Givens | basis.Matrices | None:
+    if kind == "identity":
+        return None
+    covariance = covariance + 1e-5 * covariance.diagonal().mean() * np.eye(len(covariance))
+    return basis.fit_givens(covariance) if kind == "givens" else basis.fit_matrices(covariance, dim)
+
+
+def finest(steps: np.ndarray) -> int:
+    """Returns the largest `finer` under which few tokens of [token][channel], in steps, travel exactly."""
+    energy = np.quantile((steps**2).sum(axis=1), 1 - EXACT_TOKENS_MAX)
+    return max((f for f in FINER if energy * 4.0 ** (3 + f) <= ENERGY_MAX), default=0)
 
 
 def best_scales(steps: np.ndarray) -> np.ndarray:
@@ -103,9 +127,11 @@ def _costs(cells: int = 4096) -> np.ndarray:
 _COSTS = _costs()
 
 
-def profiles(model: KvModel, statistics: Statistics, target_kl: float, note: str) -> list[Profile]:
+def profiles(
+    model: KvModel, statistics: Statistics, target_kl: float, kind: str, note: str
+) -> list[Profile]:
     """Returns one profile a KV group, not measured yet."""
-    blocks = statistics.blocks(target_kl)
+    blocks = statistics.blocks(target_kl, kind)
     out = []
     for group in model.groups:
         frequencies, rotations = model.rotations(group["layers"])
@@ -119,6 +145,7 @@ def profiles(model: KvModel, statistics: Statistics, target_kl: float, note: str
                 blocks=[blocks[layer] for layer in group["layers"]],
                 sinks=SINKS,
                 note=note,
+                kl=[KL_UNKNOWN - row for row in range(ROWS)],  # a put names its row by these
             )
         )
     return out
@@ -196,7 +223,8 @@ def main() -> None:
     parser.add_argument("--test", action="append", required=True, help="text that the quality is measured on")
     parser.add_argument("--windows", type=int, default=12, help="of calibration, over all texts")
     parser.add_argument("--test-windows", type=int, default=8)
-    parser.add_argument("--target-kl", type=float, default=0.002, help="nats; what is measured counts")
+    parser.add_argument("--target-kl", type=float, default=0.0003, help="nats of q1; what is measured counts")
+    parser.add_argument("--basis", choices=("givens", "dense", "identity"), default="givens")
     args = parser.parse_args()
     if set(map(os.path.realpath, args.text)) & set(map(os.path.realpath, args.test)):
         parser.error("a --test file is a --text file: quality is measured on other text")
@@ -214,12 +242,15 @@ def main() -> None:
             "target_kl": args.target_kl,
         }
     )
-    drafts = profiles(model, statistics, args.target_kl, note)
-    carrier = Carrier(model, args.socket, [draft.encode() for draft in drafts])
+    drafts = profiles(model, statistics, args.target_kl, args.basis, note)
+    files = [draft.encode() for draft in drafts]
     tests = model.windows([read_text(path) for path in args.test], args.test_windows, size)
-    measured = measure(model, carrier, tests, api.KL_UNKNOWN)
+    measured = []
+    for row in range(ROWS):
+        carrier = Carrier(model, args.socket, files)
+        measured.append({"level": f"q{ROWS - row}", **measure(model, carrier, tests, KL_UNKNOWN - row)})
     for index, draft in enumerate(drafts):
-        draft.kl = quality.micro_nats(measured["kl_mean"])
+        draft.kl = [quality.micro_nats(row["kl_mean"]) for row in measured]
         path = f"{args.out}.profile" if len(drafts) == 1 else f"{args.out}.{index}.profile"
         with open(path, "wb") as file:
             file.write(draft.encode())

@@ -9,13 +9,12 @@ import struct
 
 import numpy as np
 
+from sluice_kv.basis import ONE, Givens, Matrices
 from sluice_kv.space_identity import PAIRINGS, ROLES
 
 KL_UNKNOWN = 0xFFFFFFFF  # micro-nats: not measured yet
-LEVEL_Q1 = 1
-COEFFICIENTS = 8  # in a step
 MEAN_MAX = 1 << 22
-STEP_MAX = 1 << 10
+COEFFICIENT_MAX = 1 << 7
 MANTISSA_BITS = 15
 SHIFTS = range(8, 31)
 EXPONENTS = -64, 126
@@ -28,8 +27,10 @@ class Block:
     """One plane of one layer; arrays hold a value a channel, in the model's units."""
 
     mean: np.ndarray
-    step: np.ndarray
-    scale: np.ndarray  # numbers of the ROM's tables
+    step: np.ndarray  # of level q1
+    scale: np.ndarray  # numbers of the ROM's tables, of components
+    basis: Givens | Matrices | None = None
+    finer: int = 0  # a step is 2^(3 + finer) coefficients
 
 
 @dataclasses.dataclass
@@ -42,14 +43,14 @@ class Profile:
     blocks: list[list[Block]]  # [layer][plane]
     sinks: int
     note: str
-    kl: int = KL_UNKNOWN  # micro-nats
+    kl: list[int]  # micro-nats, a row: of the levels that end with q1
 
     def encode(self) -> bytes:
         """Returns the file."""
         body = b"".join(
             (
                 *(_plane(plane) for plane in self.planes),
-                struct.pack("<B3xI", LEVEL_Q1, self.kl),
+                *(struct.pack("<B3xI", len(self.kl) - i, kl) for i, kl in enumerate(self.kl)),
                 *(_turns(list_) for list_ in self.frequencies),
                 *(struct.pack("<IB3x", *pair) for pair in zip(self.layers, self.rotations)),
                 *(_block(block) for layer in self.blocks for block in layer),
@@ -61,8 +62,8 @@ class Profile:
             "<I4B32s4I2H20x",
             _HEADER_BYTES + len(body),
             len(self.planes),
-            1,  # rows
-            0,  # basis: identity
+            len(self.kl),
+            0,
             PAIRINGS["neox" if pairs else "none"],
             self.model_digest,
             len(self.layers),
@@ -88,7 +89,7 @@ def _turns(radians: np.ndarray) -> bytes:
 def _block(block: Block) -> bytes:
     mean = np.asarray(block.mean, np.float64)
     # mantissa x 2^-shift is a coefficient; the exponent is the largest that both bounds allow.
-    coefficient = np.asarray(block.step, np.float64) / COEFFICIENTS
+    coefficient = np.asarray(block.step, np.float64) / 2 ** (3 + block.finer)
     exponent = _exponent(mean, coefficient)
     units = coefficient * 2.0**exponent
     shift = MANTISSA_BITS - np.frexp(units)[1]
@@ -97,12 +98,29 @@ def _block(block: Block) -> bytes:
     out = np.zeros(len(mean), [("mean", "<i4"), ("mantissa", "<u2"), ("shift", "u1"), ("scale", "u1")])
     out["mean"], out["mantissa"] = np.rint(mean * 2.0**exponent), mantissa
     out["shift"], out["scale"] = shift, block.scale
-    return struct.pack("<b7x", exponent) + out.tobytes()
+    kind, stages, size, data = _basis(block.basis)
+    return struct.pack("<b3BH2x", exponent, block.finer, kind, stages, size) + out.tobytes() + data
+
+
+def _basis(found: Givens | Matrices | None) -> tuple[int, int, int, bytes]:
+    """Returns kind, stages, matrix_channels and what follows the channels."""
+    if found is None:
+        return 0, 0, 0, b""
+    if isinstance(found, Matrices):
+        return 2, 0, found.groups.shape[1], _factors(found.groups).tobytes()
+    out = np.zeros(found.pairs.shape, [("first", "<u2"), ("second", "<u2"), ("cosine", "<i2"), ("sine", "<i2")])
+    out["first"], out["second"] = found.pairs["first"], found.pairs["second"]
+    out["cosine"], out["sine"] = (_factors(f(found.pairs["angle"])) for f in (np.cos, np.sin))
+    return 1, len(out), 0, out.tobytes()
+
+
+def _factors(values: np.ndarray) -> np.ndarray:
+    return np.clip(np.rint(values * 2**15), -ONE, ONE).astype("<i2")
 
 
 def _exponent(mean: np.ndarray, coefficient: np.ndarray) -> int:
-    widest = max(float(coefficient.max()) * COEFFICIENTS, 2.0**-140)
-    room = np.ceil(np.log2(STEP_MAX / widest)) - 1
+    widest = max(float(coefficient.max()), 2.0**-140)
+    room = np.ceil(np.log2(COEFFICIENT_MAX / widest)) - 1
     if (top := float(np.abs(mean).max())) > 0:
         room = min(room, np.floor(np.log2(MEAN_MAX / top)))
     return int(np.clip(room, *EXPONENTS))

@@ -1,0 +1,77 @@
+"""The bars of quality per bit, and which rows of a result reach them.
+
+A bar is a line through points of a model: bits an element at a mean KL, straight in log KL, its ends
+prolonged. A lossy row of Sluice reaches it where it lies on or under the line, or no more than an
+allowance above.
+"""
+
+import dataclasses
+import math
+
+Point = tuple[float, float]  # bits an element, mean KL in nats
+
+# DESIGN §11: dense transforms at 256-token pages, all overhead counted.
+BARS: dict[str, list[Point]] = {
+    "SmolLM2": [(1.70, 0.026), (2.62, 0.0055), (2.95, 0.003), (4.4, 0.0003)],
+    "Qwen2.5-Coder-0.5B": [(1.75, 0.0105), (3.0, 0.0013), (4.5, 0.00015)],
+    "Gemma3-270M": [(1.6, 0.056), (2.62, 0.011), (4.0, 0.0015)],
+}
+SHORT_PAGE_TOKENS, SHORT_ALLOWED = 64, 1.04  # times the line
+GIVENS_ALLOWED = 1.12  # for profiles of Givens rotations, which their name says
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    codec: str
+    level: str
+    bpe: float
+    kl: float
+    bar: float  # bits an element, allowance included
+
+    @property
+    def reached(self) -> bool:
+        return self.bpe <= self.bar
+
+
+def points_of(model: str) -> list[Point] | None:
+    """Returns the points of the model whose name is part of this one, in whatever spelling."""
+    plain = _letters(model)
+    return next((points for name, points in BARS.items() if _letters(name) in plain), None)
+
+
+def bits_at(points: list[Point], kl: float) -> float:
+    """Returns the bits an element of the line through two points or more at a mean KL above 0."""
+    line = sorted((math.log(at), bits) for bits, at in points)
+    x = math.log(kl)
+    right = next((i for i in range(1, len(line) - 1) if x <= line[i][0]), len(line) - 1)
+    (x0, y0), (x1, y1) = line[right - 1], line[right]
+    return y0 + (y1 - y0) * (x - x0) / (x1 - x0)
+
+
+def verdicts(rows: list[dict], points: list[Point], page_tokens: int) -> list[Verdict]:
+    """Judges the lossy rows of Sluice; exact ones have bars of their own (bench/check_bars.py)."""
+    return [
+        Verdict(
+            codec=row["codec"],
+            level=row["level"],
+            bpe=row["bpe"],
+            kl=row["kl_mean"],
+            bar=_allowed(row, page_tokens) * bits_at(points, row["kl_mean"]),
+        )
+        for row in rows
+        if is_ours(row) and row["kl_mean"] > 0
+    ]
+
+
+def is_ours(row: dict) -> bool:
+    return row["codec"].startswith("sluice ")
+
+
+def _allowed(row: dict, page_tokens: int) -> float:
+    if "givens" in row["codec"]:
+        return GIVENS_ALLOWED
+    return SHORT_ALLOWED if page_tokens <= SHORT_PAGE_TOKENS else 1.0
+
+
+def _letters(name: str) -> str:
+    return "".join(c for c in name.lower() if c.isalnum())

@@ -1,0 +1,44 @@
+"""What a codec is to the quality bench, and the list of those that it knows.
+
+A codec is one function. It takes the KV of a context, float32 [layer][plane k,v][head][token][dim] of
+bf16 values, keys rotated, tokens from position 0; it returns the KV as it comes back and the bits of
+all that had to be stored for that. What is stored once a model (profiles, bases) does not count.
+"""
+
+import dataclasses
+import fnmatch
+from collections.abc import Callable
+
+import torch
+
+Code = Callable[[torch.Tensor], tuple[torch.Tensor, float]]
+SOURCE_BITS = 16  # an element of bf16
+
+
+@dataclasses.dataclass(frozen=True)
+class Codec:
+    name: str
+    level: str
+    code: Code
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.level}".strip()
+
+
+def by_token(kv: torch.Tensor) -> torch.Tensor:
+    """Returns [layer][plane][token][channel], the heads of a token behind one another."""
+    return kv.transpose(2, 3).flatten(3)
+
+
+def by_head(flat: torch.Tensor, heads: int) -> torch.Tensor:
+    """The inverse of by_token()."""
+    return flat.unflatten(3, (heads, -1)).transpose(2, 3)
+
+
+def chosen(codecs: list[Codec], patterns: list[str]) -> list[Codec]:
+    """Returns those whose "name level" fits a pattern as the shell has them; SystemExit for none."""
+    found = [c for c in codecs if any(fnmatch.fnmatch(str(c), pattern) for pattern in patterns)]
+    if not found:
+        known = ", ".join(map(str, codecs))
+        raise SystemExit(f"no codec fits {' '.join(patterns)}; there are: {known}")
+    return found

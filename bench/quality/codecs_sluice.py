@@ -1,0 +1,113 @@
+"""Sluice itself: pages put into a sluiced and fetched back through libsluice, their bytes as stored.
+
+One codec for each set of profiles (one file for each KV group of the model), with a level for each row
+that their headers list: q3, q2, q1, exact; and `direct`, which needs no profile.
+"""
+
+import functools
+import os
+import struct
+
+import torch
+
+from codec_list import Codec
+from reference import Reference
+from sluice_kv import api, space_identity
+
+DEADLINE_MS = 600_000
+LEVELS = {0: "exact", 1: "q1", 2: "q2", 3: "q3"}
+# codec/FORMAT.md, "Profile header", "Planes", "Rows".
+_PLANES_AT, _ROWS_AT, _DIGEST_AT, _HEADER_BYTES, _PLANE_BYTES = 20, 21, 24, 96, 16
+
+
+def codecs(
+    model: Reference, socket: str, profiles: dict[str, list[bytes]], page_tokens: int
+) -> list[Codec]:
+    """profiles: by a name for people, the files of all groups, in the groups' order."""
+    out = [Codec("sluice direct", "exact", Pages(model, socket, [], page_tokens).code)]
+    for name, files in profiles.items():
+        if len(files) != len(model.groups):
+            raise SystemExit(f"{len(files)} profiles {name}, the model has {len(model.groups)} groups")
+        pages = Pages(model, socket, files, page_tokens)
+        levels = [level for level in LEVELS.values() if all(level in rows(f) for f in files)]
+        out += [
+            Codec(f"sluice {name}", level, functools.partial(pages.code, level=level))
+            for level in reversed(levels)
+        ]
+    return out
+
+
+def rows(profile: bytes) -> dict[str, int]:
+    """Returns the micro-nats of each level that a profile's pages have."""
+    first = _HEADER_BYTES + _PLANE_BYTES * profile[_PLANES_AT]
+    found = struct.iter_unpack("<B3xI", profile[first : first + 8 * profile[_ROWS_AT]])
+    return {LEVELS[level]: kl for level, kl in found}
+
+
+def model_digest(profile: bytes) -> bytes:
+    return profile[_DIGEST_AT : _DIGEST_AT + 32]
+
+
+class Pages:
+    """Pages of one model, coded with one set of profiles."""
+
+    def __init__(self, model: Reference, socket: str, files: list[bytes], page_tokens: int):
+        self._model, self._files, self._page_tokens = model, files, page_tokens
+        self._client = api.Client(socket, DEADLINE_MS)
+        for file in files:
+            self._client.add_profile(file)
+
+    def code(self, kv: torch.Tensor, level: str = "exact") -> tuple[torch.Tensor, float]:
+        out, bits = torch.empty_like(kv), 0
+        for index, group in enumerate(self._model.groups):
+            levels = rows(self._files[index]) if self._files else {"exact": api.KL_EXACT}
+            pages = pages_of(kv[group["layers"]], self._page_tokens).bfloat16()
+            moved = self._through(self._descriptor(index), pages, max(levels.values()), levels[level])
+            bits += 8 * moved.stored_bytes
+            out[group["layers"]] = context_of(pages).float()
+        return out, bits
+
+    def _through(
+        self, descriptor: bytes, pages: torch.Tensor, put_kl: int, max_kl: int
+    ) -> api.Transfer:
+        """Puts pages with all rows of their profile, and gets them back as they are within max_kl."""
+        # What is put by who may read lossy pages is never exact: the reader is another.
+        with (
+            api.Space(self._client, descriptor, put_kl=put_kl) as writer,
+            api.Space(self._client, descriptor, put_kl) as reader,
+        ):
+            if writer.encoded_kl != put_kl:
+                raise SystemExit("libsluice does not take the profile for the model's pages")
+            keys = writer.keys(range(len(pages) * self._page_tokens))
+            writer.put(keys, pages)
+            pages.zero_()
+            moved = reader.get(keys, pages, max_kl=max_kl)
+        if moved.pages != len(keys):
+            raise SystemExit(f"sluiced gave {moved.pages} pages of {len(keys)} back")
+        return moved
+
+    def _descriptor(self, index: int) -> bytes:
+        group = self._model.groups[index]
+        fields = {
+            **space_identity.group_fields(
+                group, dtype="bf16", first_head=0, heads=group["planes"][0]["heads"]
+            ),
+            # transformers' order of channels, which a GGUF need not have
+            "rope": {**group["rope"], "pairing": "neox" if self._model.rotated else "none"},
+            # A profile may be of another file of the same weights: what it costs is measured here.
+            "model_digest": model_digest(self._files[index]) if self._files else self._model.digest,
+            "user_salt": os.urandom(16),  # no page of before
+            "compute_dtype": "f32",
+            "page_tokens": self._page_tokens,
+        }
+        return space_identity.encode_descriptor(fields)
+
+
+def pages_of(kv: torch.Tensor, page_tokens: int) -> torch.Tensor:
+    """From [layer][plane][head][token][dim] to [page][layer][plane][token][head][dim]."""
+    return kv.unflatten(3, (-1, page_tokens)).permute(3, 0, 1, 4, 2, 5).contiguous()
+
+
+def context_of(pages: torch.Tensor) -> torch.Tensor:
+    """The inverse of pages_of()."""
+    return pages.permute(1, 2, 4, 0, 3, 5).flatten(3, 4)

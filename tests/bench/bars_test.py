@@ -1,0 +1,73 @@
+"""Bars of quality per bit: the line through points, and who lies on or under it."""
+
+import math
+import unittest
+
+import bars
+
+POINTS = [(2.0, 1e-2), (4.0, 1e-4)]  # a bit halves log10 KL's distance: 1 bit a decade
+
+
+def row(bpe: float, kl: float, codec: str = "sluice dense", level: str = "q2") -> dict:
+    return {"codec": codec, "level": level, "bpe": bpe, "kl_mean": kl}
+
+
+class Line(unittest.TestCase):
+    def test_it_goes_through_its_points_straight_in_log_kl(self):
+        for bits, kl in POINTS:
+            self.assertAlmostEqual(bars.bits_at(POINTS, kl), bits)
+        self.assertAlmostEqual(bars.bits_at(POINTS, 1e-3), 3.0)
+
+    def test_its_ends_are_prolonged(self):
+        self.assertAlmostEqual(bars.bits_at(POINTS, 1e-1), 1.0)
+        self.assertAlmostEqual(bars.bits_at(POINTS, 1e-5), 5.0)
+
+    def test_each_part_has_its_own_slope_whatever_the_order(self):
+        points = [(8.0, 1e-4), (1.0, 1e-1), (2.0, 1e-3)]
+        self.assertAlmostEqual(bars.bits_at(points, 1e-2), 1.5)
+        self.assertAlmostEqual(bars.bits_at(points, math.sqrt(1e-7)), 5.0)
+        self.assertAlmostEqual(bars.bits_at(points, 1e-5), 14.0)
+        self.assertAlmostEqual(bars.bits_at(points, 1.0), 0.5)
+
+
+class Verdicts(unittest.TestCase):
+    def reached(self, *rows: dict, page_tokens: int = 256) -> list[bool]:
+        return [v.reached for v in bars.verdicts(list(rows), POINTS, page_tokens)]
+
+    def test_on_or_under_the_line_reaches_it(self):
+        rows = row(2.99, 1e-3), row(2.0, 0.99e-2), row(3.02, 1e-3)
+        self.assertEqual(self.reached(*rows), [True, True, False])
+
+    def test_pages_of_64_tokens_may_lie_4_percent_above(self):
+        rows = row(3.11, 1e-3), row(3.13, 1e-3)
+        self.assertEqual(self.reached(*rows, page_tokens=64), [True, False])
+
+    def test_givens_rotations_may_lie_12_percent_above(self):
+        rows = row(3.35, 1e-3, "sluice m-givens"), row(3.37, 1e-3, "sluice m-givens")
+        self.assertEqual(self.reached(*rows), [True, False])
+
+    def test_others_and_exact_levels_are_not_judged(self):
+        rows = row(2.0, 1e-3, "kivi", "2"), row(9.0, 0.0, level="exact"), row(2.0, 1e-3)
+        found = bars.verdicts(list(rows), POINTS, 256)
+        self.assertEqual([(v.codec, v.level) for v in found], [("sluice dense", "q2")])
+
+
+class Models(unittest.TestCase):
+    def test_a_model_is_found_in_any_spelling_of_its_name(self):
+        for name, model in (
+            ("SmolLM2-135M-Instruct.Q4_1.gguf", "SmolLM2"),
+            ("smollm2", "SmolLM2"),
+            ("qwen2.5-coder-0.5b-instruct", "Qwen2.5-Coder-0.5B"),
+            ("gemma-3-270m-it", "Gemma3-270M"),
+        ):
+            self.assertIs(bars.points_of(name), bars.BARS[model])
+        self.assertIsNone(bars.points_of("Llama-3.1-8B"))
+
+    def test_every_bar_falls_with_size(self):
+        for points in bars.BARS.values():
+            self.assertEqual(points, sorted(points, key=lambda point: -point[1]))
+            self.assertEqual(points, sorted(points))
+
+
+if __name__ == "__main__":
+    unittest.main()

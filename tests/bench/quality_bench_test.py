@@ -1,0 +1,125 @@
+"""The quality bench on a real model, small: what it takes for exact, writes, and refuses.
+
+tests/python/run_hf.sh runs this. $SLUICE_HF_MODEL is SmolLM2-135M.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+import torch
+
+SOURCE = os.environ["SLUICE_SOURCE"]
+BENCH = os.path.join(SOURCE, "bench")
+sys.path[:0] = [os.path.join(BENCH, "quality"), BENCH]
+
+from needle import needles
+from reference import Reference
+from sluice_kv.kv_model import read_text
+
+LICENSES = "/usr/share/common-licenses"
+PROFILE = "smollm2-135m-q4_1"
+CODECS = ["sluice*", "cachegen 2 whole", "q8_0 rotated", "kivi 2", "kvtc-like rel0.01", "zstd -1 raw"]
+ROW = {
+    "codec", "level", "model", "text", "windows", "bpe", "kl_mean", "kl_interval", "kl_p99", "top1",
+    "ppl_delta", "greedy_match", "needles", "needles_of", "kl_windows",
+}  # fmt: skip
+
+
+class Exact(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.model = Reference(os.environ["SLUICE_HF_MODEL"])
+        cls.tokens = cls.model.windows([read_text(f"{LICENSES}/GPL-3")], 1, 192)[0]
+        cls.kv = cls.model.prefill(cls.tokens[:128])
+
+    def test_keys_turn_back_to_what_profiles_are_made_of(self):
+        back = self.model.turned(self.kv, back=True)
+        flat = torch.from_numpy(self.model.unrotated(self.kv)).float()
+        self.assertLess((back.transpose(2, 3).flatten(3) - flat).abs().max(), 1e-3)
+        self.assertLess((self.model.turned(back) - self.kv).abs().max(), 1e-4)
+
+    def test_greedy_tokens_are_followed_up_to_the_first_that_differs(self):
+        lead = self.tokens[128:130]
+        greedy = self.model.greedy(self.kv, lead, 12)
+        self.assertEqual(self.model.follows(self.kv, lead, greedy), 12)
+        other = [*greedy[:5], greedy[5] + 1, *greedy[6:]]
+        self.assertEqual(self.model.follows(self.kv, lead, other), 5)
+        ruined = torch.zeros_like(self.kv)
+        again = self.model.greedy(ruined, lead, 12)
+        same = next((i for i, (a, b) in enumerate(zip(greedy, again)) if a != b), 12)
+        self.assertEqual(self.model.follows(ruined, lead, greedy), same)
+
+    def test_needles_lie_at_rising_depths_of_contexts_as_long_as_before(self):
+        hidden = needles(self.model, [self.tokens] * 3)
+        at = []
+        for needle in hidden:
+            self.assertEqual(len(needle.context), len(self.tokens))
+            text = self.model.text(needle.context)
+            fact = self.model.text(needle.question) + self.model.text(needle.answer)
+            self.assertIn(fact, text)
+            at.append(text.index(fact) / len(text))
+        self.assertEqual(at, sorted(at))
+        self.assertLess(at[0], 0.3)
+        self.assertGreater(at[2], 0.5)
+
+
+class QualityBench(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = folder.name
+        self.json = os.path.join(self.folder, "out.json")
+
+    def run_it(self, calib: list[str], *options: str) -> subprocess.CompletedProcess:
+        paths = os.path.join(BENCH, "quality"), BENCH, os.environ["PYTHONPATH"]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+        command = [sys.executable, os.path.join(BENCH, "quality", "quality_bench.py")]
+        command += ["--model", os.environ["SLUICE_HF_MODEL"], "--json", self.json]
+        command += ["--calib", *calib, "--test", f"{LICENSES}/GPL-3", *options]
+        return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+    def test_every_codec_is_measured_in_one_harness(self):
+        profile = os.path.join(SOURCE, "deploy", "profiles", f"{PROFILE}.profile")
+        sizes = ["--windows", "1", "--prefix-tokens", "512", "--forced-tokens", "64"]
+        sizes += ["--greedy-tokens", "16", "--needles", "2", "--needle-tokens", "512"]
+        calib = [f"{LICENSES}/MPL-2.0", f"{LICENSES}/MPL-1.1"]
+        done = self.run_it(calib, *sizes, "--profile", profile, "--codecs", *CODECS)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        with open(self.json) as file:
+            result = json.load(file)
+        rows = {f"{row['codec']} {row['level']}": row for row in result["rows"]}
+        names = ["sluice direct exact", f"sluice {PROFILE} q1", *CODECS[1:]]
+        self.assertEqual(sorted(rows), sorted(names))
+        for name, row in rows.items():
+            self.assertEqual(set(row), ROW)
+            self.assertEqual((row["text"], row["windows"]), ("GPL-3", 1))
+            self.assertIn(name, done.stdout)  # the table
+        for name in ("sluice direct exact", "zstd -1 raw"):
+            self.assertEqual((rows[name]["kl_mean"], rows[name]["greedy_match"]), (0, 1))
+        self.assertLess(rows["sluice direct exact"]["bpe"], 11)
+        self.assertAlmostEqual(rows["kivi 2"]["bpe"], 3.0)
+        ours = rows[f"sluice {PROFILE} q1"]
+        self.assertLess(ours["bpe"], 5)
+        self.assertLess(rows["q8_0 rotated"]["kl_mean"], ours["kl_mean"])
+        self.assertLess(ours["kl_mean"], rows["kvtc-like rel0.01"]["kl_mean"])
+        self.assertLess(rows["kvtc-like rel0.01"]["kl_mean"], rows["kivi 2"]["kl_mean"])
+        self.assertEqual(result["parameters"]["prefix_tokens"], 512)
+        self.assertEqual(result["parameters"]["sinks"], 4)
+
+    def test_text_that_was_calibrated_on_is_refused(self):
+        copy = os.path.join(self.folder, "other_name.txt")
+        shutil.copy(f"{LICENSES}/GPL-3", copy)
+        sizes = ["--windows", "1", "--needles", "0", "--prefix-tokens", "512"]
+        done = self.run_it([f"{LICENSES}/MPL-2.0", copy], *sizes)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("other_name.txt, which profiles were calibrated on", done.stderr)
+        self.assertFalse(os.path.exists(self.json))
+
+
+if __name__ == "__main__":
+    unittest.main()
