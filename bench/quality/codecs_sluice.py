@@ -1,7 +1,8 @@
 """Sluice itself: pages put into a sluiced and fetched back through libsluice, their bytes as stored.
 
 One codec for each set of profiles (one file for each KV group of the model), with a level for each row
-that their headers list: q3, q2, q1, exact; and `direct`, which needs no profile.
+that their headers list, q3, q2, q1; and `direct`, which needs no profile. A level's page has the rows up
+to its own, all of which count.
 """
 
 import functools
@@ -29,16 +30,16 @@ def codecs(
         if len(files) != len(model.groups):
             raise SystemExit(f"{len(files)} profiles {name}, the model has {len(model.groups)} groups")
         pages = Pages(model, socket, files, page_tokens)
-        levels = [level for level in LEVELS.values() if all(level in rows(f) for f in files)]
         out += [
             Codec(f"sluice {name}", level, functools.partial(pages.code, level=level))
-            for level in reversed(levels)
+            for level in rows(files[0])
+            if all(level in rows(file) for file in files)
         ]
     return out
 
 
 def rows(profile: bytes) -> dict[str, int]:
-    """Returns the micro-nats of each level that a profile's pages have."""
+    """Returns the micro-nats of each level that a profile's pages may have, coarsest first."""
     first = _HEADER_BYTES + _PLANE_BYTES * profile[_PLANES_AT]
     found = struct.iter_unpack("<B3xI", profile[first : first + 8 * profile[_ROWS_AT]])
     return {LEVELS[level]: kl for level, kl in found}
@@ -60,31 +61,24 @@ class Pages:
     def code(self, kv: torch.Tensor, level: str = "exact") -> tuple[torch.Tensor, float]:
         out, bits = torch.empty_like(kv), 0
         for index, group in enumerate(self._model.groups):
-            levels = rows(self._files[index]) if self._files else {"exact": api.KL_EXACT}
+            kl = rows(self._files[index])[level] if self._files else api.KL_EXACT
             pages = pages_of(kv[group["layers"]], self._page_tokens).bfloat16()
-            moved = self._through(self._descriptor(index), pages, max(levels.values()), levels[level])
-            bits += 8 * moved.stored_bytes
+            bits += 8 * self._carry(self._descriptor(index), pages, kl)
             out[group["layers"]] = context_of(pages).float()
         return out, bits
 
-    def _through(
-        self, descriptor: bytes, pages: torch.Tensor, put_kl: int, max_kl: int
-    ) -> api.Transfer:
-        """Puts pages with all rows of their profile, and gets them back as they are within max_kl."""
-        # What is put by who may read lossy pages is never exact: the reader is another.
-        with (
-            api.Space(self._client, descriptor, put_kl=put_kl) as writer,
-            api.Space(self._client, descriptor, put_kl) as reader,
-        ):
-            if writer.encoded_kl != put_kl:
+    def _carry(self, descriptor: bytes, pages: torch.Tensor, kl: int) -> int:
+        """Puts pages of a quality, and gets them back in their place; returns their encoded bytes."""
+        with api.Space(self._client, descriptor, kl, put_kl=kl) as space:
+            if space.encoded_kl != kl:
                 raise SystemExit("libsluice does not take the profile for the model's pages")
-            keys = writer.keys(range(len(pages) * self._page_tokens))
-            writer.put(keys, pages)
+            keys = space.keys(range(len(pages) * self._page_tokens))
+            space.put(keys, pages)
             pages.zero_()
-            moved = reader.get(keys, pages, max_kl=max_kl)
+            moved = space.get(keys, pages, max_kl=kl)
         if moved.pages != len(keys):
             raise SystemExit(f"sluiced gave {moved.pages} pages of {len(keys)} back")
-        return moved
+        return moved.stored_bytes
 
     def _descriptor(self, index: int) -> bytes:
         group = self._model.groups[index]

@@ -16,6 +16,7 @@ import dataclasses
 import json
 import os
 import platform
+import signal
 import sys
 
 import torch
@@ -168,6 +169,7 @@ def main() -> None:
     args = parsed()
     model = Reference(args.model)
     texts = test_texts(args, model)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # ends the daemon too
     daemon = Daemon()
     try:
         result = measure(args, model, all_codecs(args, model, daemon.socket), texts)

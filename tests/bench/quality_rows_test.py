@@ -1,4 +1,4 @@
-"""The quality bench on a real model, small: what it takes for exact, writes, and refuses.
+"""The quality bench on a real model, small: what it writes, and whom it refuses.
 
 tests/python/run_hf.sh runs this. $SLUICE_HF_MODEL is SmolLM2-135M.
 """
@@ -11,16 +11,8 @@ import sys
 import tempfile
 import unittest
 
-import torch
-
 SOURCE = os.environ["SLUICE_SOURCE"]
 BENCH = os.path.join(SOURCE, "bench")
-sys.path[:0] = [os.path.join(BENCH, "quality"), BENCH]
-
-from needle import needles
-from reference import Reference
-from sluice_kv.kv_model import read_text
-
 LICENSES = "/usr/share/common-licenses"
 PROFILE = "smollm2-135m-q4_1"
 CODECS = ["sluice*", "cachegen 2 whole", "q8_0 rotated", "kivi 2", "kvtc-like rel0.01", "zstd -1 raw"]
@@ -28,44 +20,6 @@ ROW = {
     "codec", "level", "model", "text", "windows", "bpe", "kl_mean", "kl_interval", "kl_p99", "top1",
     "ppl_delta", "greedy_match", "needles", "needles_of", "kl_windows",
 }  # fmt: skip
-
-
-class Exact(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.model = Reference(os.environ["SLUICE_HF_MODEL"])
-        cls.tokens = cls.model.windows([read_text(f"{LICENSES}/GPL-3")], 1, 192)[0]
-        cls.kv = cls.model.prefill(cls.tokens[:128])
-
-    def test_keys_turn_back_to_what_profiles_are_made_of(self):
-        back = self.model.turned(self.kv, back=True)
-        flat = torch.from_numpy(self.model.unrotated(self.kv)).float()
-        self.assertLess((back.transpose(2, 3).flatten(3) - flat).abs().max(), 1e-3)
-        self.assertLess((self.model.turned(back) - self.kv).abs().max(), 1e-4)
-
-    def test_greedy_tokens_are_followed_up_to_the_first_that_differs(self):
-        lead = self.tokens[128:130]
-        greedy = self.model.greedy(self.kv, lead, 12)
-        self.assertEqual(self.model.follows(self.kv, lead, greedy), 12)
-        other = [*greedy[:5], greedy[5] + 1, *greedy[6:]]
-        self.assertEqual(self.model.follows(self.kv, lead, other), 5)
-        ruined = torch.zeros_like(self.kv)
-        again = self.model.greedy(ruined, lead, 12)
-        same = next((i for i, (a, b) in enumerate(zip(greedy, again)) if a != b), 12)
-        self.assertEqual(self.model.follows(ruined, lead, greedy), same)
-
-    def test_needles_lie_at_rising_depths_of_contexts_as_long_as_before(self):
-        hidden = needles(self.model, [self.tokens] * 3)
-        at = []
-        for needle in hidden:
-            self.assertEqual(len(needle.context), len(self.tokens))
-            text = self.model.text(needle.context)
-            fact = self.model.text(needle.question) + self.model.text(needle.answer)
-            self.assertIn(fact, text)
-            at.append(text.index(fact) / len(text))
-        self.assertEqual(at, sorted(at))
-        self.assertLess(at[0], 0.3)
-        self.assertGreater(at[2], 0.5)
 
 
 class QualityBench(unittest.TestCase):
