@@ -133,7 +133,8 @@ def measure(args, model: Reference, codecs: list[Codec], texts: list[TestText]) 
     done: list[dict] = []
     for text in texts:
         judge = Judge(model, codecs, args.greedy_tokens)
-        for needle in text.needles:
+        for index, needle in enumerate(text.needles):
+            print(f"{text.name}: needle {index + 1} of {args.needles}", file=sys.stderr)
             judge.needle(needle)
         for index, tokens in enumerate(text.windows):
             print(f"{text.name}: window {index + 1} of {args.windows}", file=sys.stderr)
