@@ -6,9 +6,9 @@
 namespace sluice::codec {
 namespace {
 
-// Bytes behind the last word that a step may read before it finds that there are none: two words a
-// lane.
-constexpr size_t kReadAhead = 2 * sizeof(uint16_t) * kLanes;
+// Bytes behind the last word that a step may read before it finds that there are none: three words
+// a lane.
+constexpr size_t kReadAhead = 3 * sizeof(uint16_t) * kLanes;
 
 }  // namespace
 

@@ -106,7 +106,7 @@ class LaneDecoder {
     return value;
   }
 
-  // To be asked after each step of symbols and bits: each lane may read two words ahead.
+  // To be asked after each step of symbols and bits: each lane may read three words ahead.
   bool words_ran_out() const { return word_ > words_end_; }
 
   // Checks that all words are drawn and the states are where an encoder starts them; returns the

@@ -86,15 +86,17 @@ Status decode_refinement(const ProgressiveShape& shape,
                          std::span<int16_t> quantised,
                          Workspace& workspace);
 
-// The row that takes elements from what the rows before it give to the source's. Elements are of
-// shape.stored, 16 bits.
+// The row that takes elements from what the rows before it give, the last of `level`, to the
+// source's. Elements are of shape.stored, 16 bits.
 size_t encode_residuals(const ProgressiveShape& shape,
+                        Level level,
                         std::span<const uint16_t> restored,
                         std::span<const uint16_t> source,
                         MutByteSpan out,
                         Workspace& workspace);
 // In place. Errors: damaged.
 Status decode_residuals(const ProgressiveShape& shape,
+                        Level level,
                         ByteSpan section,
                         const SectionPlace& place,
                         std::span<uint16_t> elements,

@@ -9,46 +9,80 @@
 namespace sluice::codec {
 namespace {
 
-constexpr uint32_t kResidualBits = 16;  // of an escaped one
-constexpr int kWidths = 288;            // half octaves that a channel's error may have in ulps
+constexpr uint32_t kResidualBits = 16;   // of an escaped one
+constexpr uint32_t kMagnitudeBits = 15;  // of an element less its sign
+constexpr int kWidths = 288;             // half octaves that a channel's error may have in cells
 constexpr int kWidthZero = 144;
 constexpr size_t kMagnitudes = 17;  // bit widths of |residual|
 
-// Neighbouring floats become neighbouring integers, across zero too: a bijection of all patterns.
-uint16_t ordered(uint16_t bits) {
-  return static_cast<uint16_t>((bits & 0x8000) != 0 ? ~bits : bits | 0x8000);
-}
+// The grid of one element: what 16-bit floats would be whose least exponent was `power`. Cells
+// count from 0 upwards, from -1 downwards; so no sign change jumps over all small numbers, and the
+// cells about zero are as wide as those of numbers of about the error's size. FORMAT.md, "Row
+// exact".
+struct Grid {
+  uint32_t mantissa_bits;
+  uint32_t power;
 
-uint16_t unordered(uint16_t value) {
-  return static_cast<uint16_t>((value & 0x8000) != 0 ? value & 0x7fff : ~value);
-}
-
-int16_t residual_of(uint16_t source, uint16_t restored) {
-  return static_cast<int16_t>(ordered(source) - ordered(restored));
-}
-
-// How wide residuals are, in half octaves of the last place: the channel's step against the unit
-// of the last place of the restored element. Up to a constant, which the correction takes up.
-class Widths {
- public:
-  Widths(const PlaneModel& model, const ChannelModel& channel, DType stored)
-      : shift_(stored == DType::f16 ? 10 : 7), powers_(stored == DType::f16 ? 0x1f : 0xff) {
-    constexpr int kMiddleMantissa = 23170;  // 2^14.5
-    int step = 2 * (14 + static_cast<int>(model.step_bits) - channel.shift - model.exponent) +
-               (channel.mantissa >= kMiddleMantissa ? 1 : 0);
-    int least_power = stored == DType::f16 ? -25 : -134;  // of the last place where power is 0
-    base_ = step - 2 * least_power;
+  int16_t cell(uint16_t bits) const {
+    uint32_t magnitude = bits & 0x7fffu;
+    uint32_t own = std::max(magnitude >> mantissa_bits, 1u);
+    uint32_t significand = magnitude - ((own - 1) << mantissa_bits);
+    uint32_t number = own >= power ? magnitude - ((power - 1) << mantissa_bits)
+                                   : significand >> std::min(power - own, 31u);
+    return static_cast<int16_t>((bits & 0x8000) != 0 ? ~number : number);
   }
 
-  int of(uint16_t restored) const {
-    int power = std::max(restored >> shift_ & powers_, 1);
-    return std::clamp(base_ - 2 * power, -kWidthZero, kWidths - kWidthZero - 1);
+  // Bits of the magnitude that its cell does not tell.
+  uint32_t hidden_bits(int16_t of_cell) const {
+    auto number = static_cast<uint32_t>(of_cell < 0 ? ~of_cell : of_cell);
+    auto width = static_cast<uint32_t>(std::bit_width(number));
+    if (number == 0) {
+      return kMagnitudeBits;
+    }
+    return width > mantissa_bits ? 0 : std::min(mantissa_bits + 1 - width, power - 1);
+  }
+
+  uint16_t element(int16_t of_cell, uint32_t hidden) const {
+    auto number = static_cast<uint32_t>(of_cell < 0 ? ~of_cell : of_cell);
+    uint32_t magnitude = hidden;
+    if (number != 0) {
+      uint32_t bits = hidden_bits(of_cell);
+      magnitude = (number << bits | hidden) + ((power - bits - 1) << mantissa_bits);
+    }
+    return static_cast<uint16_t>((magnitude & 0x7fff) | (of_cell < 0 ? 0x8000 : 0));
+  }
+};
+
+// How wide residuals are, in half octaves of cells: the channel's step against the cell. Up to a
+// constant, which the correction takes up.
+class Widths {
+ public:
+  Widths(const PlaneModel& model, const ChannelModel& channel, DType stored, Level level)
+      : mantissa_bits_(stored == DType::f16 ? 10 : 7) {
+    constexpr int kMiddleMantissa = 23170;  // 2^14.5
+    const int bias = stored == DType::f16 ? 15 : 127;
+    const int step = 2 * (14 + static_cast<int>(model.step_bits) - channel.shift - model.exponent) +
+                     (channel.mantissa >= kMiddleMantissa ? 1 : 0);
+    base_ = step + 2 * (bias + static_cast<int>(mantissa_bits_));
+    const int error = step + 3 * (static_cast<int>(level) - 1);
+    least_power_ = std::clamp((error >> 1) + bias, 1, 2 * bias);
+  }
+
+  Grid grid(uint16_t restored) const {
+    const uint32_t own = (restored & 0x7fffu) >> mantissa_bits_;
+    return {.mantissa_bits = mantissa_bits_,
+            .power = std::max(own, static_cast<uint32_t>(least_power_))};
+  }
+
+  int of(const Grid& grid) const {
+    return std::clamp(
+        base_ - 2 * static_cast<int>(grid.power), -kWidthZero, kWidths - kWidthZero - 1);
   }
 
  private:
-  int shift_;
-  int powers_;
+  uint32_t mantissa_bits_;
   int base_;
+  int least_power_;
 };
 
 size_t scale_of(int width, int correction) {
@@ -72,6 +106,7 @@ const std::array<std::array<uint32_t, kScales>, kMagnitudes>& magnitude_costs() 
 
 // The correction under which a layer takes the fewest bits, about; the lowest on ties.
 int choose_correction(const ProgressiveShape& shape,
+                      Level level,
                       size_t layer,
                       std::span<const uint16_t> restored,
                       std::span<const uint16_t> source) {
@@ -79,10 +114,12 @@ int choose_correction(const ProgressiveShape& shape,
   const PlaneModel& model = shape.model(layer);
   size_t i = 0;
   for (const ChannelModel& channel : model.channels) {
-    const Widths widths(model, channel, shape.stored);
+    const Widths widths(model, channel, shape.stored, level);
     for (size_t token = 0; token < shape.n_tokens; ++token, ++i) {
-      auto size = static_cast<uint32_t>(std::abs(residual_of(source[i], restored[i])));
-      auto width = static_cast<size_t>(widths.of(restored[i]) + kWidthZero);
+      const Grid grid = widths.grid(restored[i]);
+      auto residual = static_cast<int16_t>(grid.cell(source[i]) - grid.cell(restored[i]));
+      auto size = static_cast<uint32_t>(std::abs(int{residual}));
+      auto width = static_cast<size_t>(widths.of(grid) + kWidthZero);
       ++counts[width][static_cast<size_t>(std::bit_width(size))];
     }
   }
@@ -110,16 +147,24 @@ void encode_step(LaneEncoder& lanes,
                  int correction,
                  const uint16_t* restored,
                  const uint16_t* source) {
+  std::array<int16_t, kLanes> residuals;
   std::array<size_t, kLanes> scales;
   LaneCodes codes;
   for (size_t lane = kLanes; lane-- > 0;) {
-    int residual = residual_of(source[lane], restored[lane]);
-    scales[lane] = scale_of(widths.of(restored[lane]), correction);
+    const Grid grid = widths.grid(restored[lane]);
+    const int16_t cell = grid.cell(source[lane]);
+    residuals[lane] = static_cast<int16_t>(cell - grid.cell(restored[lane]));
+    scales[lane] = scale_of(widths.of(grid), correction);
+    codes[lane] = code_of(kResidualModels[scales[lane]], residuals[lane]);
+    if (uint32_t bits = grid.hidden_bits(cell); bits != 0) {
+      lanes.encode_bits(lane, source[lane] & ((1u << bits) - 1), bits);
+    }
+  }
+  for (size_t lane = kLanes; lane-- > 0;) {
     const ScaleModel& model = kResidualModels[scales[lane]];
-    codes[lane] = code_of(model, residual);
     uint32_t bits = codes[lane] == kEscapeCode ? kResidualBits : model.low_bits;
     if (bits != 0) {
-      lanes.encode_bits(lane, static_cast<uint32_t>(residual) & ((1u << bits) - 1), bits);
+      lanes.encode_bits(lane, static_cast<uint32_t>(residuals[lane]) & ((1u << bits) - 1), bits);
     }
   }
   lanes.encode_symbols([&](size_t lane) -> const SymbolRange& {
@@ -128,14 +173,17 @@ void encode_step(LaneEncoder& lanes,
 }
 
 void decode_step(LaneDecoder& lanes, const Widths& widths, int correction, uint16_t* elements) {
+  std::array<Grid, kLanes> grids;
   std::array<size_t, kLanes> scales;
   for (size_t lane = 0; lane < kLanes; ++lane) {
-    scales[lane] = scale_of(widths.of(elements[lane]), correction);
+    grids[lane] = widths.grid(elements[lane]);
+    scales[lane] = scale_of(widths.of(grids[lane]), correction);
   }
   LaneCodes codes;
   lanes.decode_symbols(
       [&](size_t lane) -> const DecodeTable& { return residual_tables().by_slot[scales[lane]]; },
       codes);
+  std::array<int16_t, kLanes> cells;
   for (size_t lane = 0; lane < kLanes; ++lane) {
     uint32_t low_bits = kResidualModels[scales[lane]].low_bits;
     int residual = codes[lane] - kSymbolZero;
@@ -144,13 +192,19 @@ void decode_step(LaneDecoder& lanes, const Widths& widths, int correction, uint1
     } else if (low_bits != 0) {
       residual = residual * (1 << low_bits) + static_cast<int>(lanes.decode_bits(lane, low_bits));
     }
-    elements[lane] = unordered(static_cast<uint16_t>(ordered(elements[lane]) + residual));
+    cells[lane] = static_cast<int16_t>(grids[lane].cell(elements[lane]) + residual);
+  }
+  for (size_t lane = 0; lane < kLanes; ++lane) {
+    const uint32_t bits = grids[lane].hidden_bits(cells[lane]);
+    const uint32_t hidden = bits == 0 ? 0 : lanes.decode_bits(lane, bits);
+    elements[lane] = grids[lane].element(cells[lane], hidden);
   }
 }
 
 }  // namespace
 
 size_t encode_residuals(const ProgressiveShape& shape,
+                        Level level,
                         std::span<const uint16_t> restored,
                         std::span<const uint16_t> source,
                         MutByteSpan out,
@@ -159,18 +213,19 @@ size_t encode_residuals(const ProgressiveShape& shape,
     return 0;
   }
   constexpr std::array<uint8_t, kSeedBytes> kNoSeed{};
-  LaneEncoder lanes(ByteSpan(kNoSeed).first(0), 2 * restored.size(), workspace.words);
+  LaneEncoder lanes(ByteSpan(kNoSeed).first(0), 3 * restored.size(), workspace.words);
   size_t at = shape.values();
   for (size_t layer = shape.layers.size(); layer-- > 0;) {
     const size_t first = layer * shape.layer_values();
     int correction = choose_correction(shape,
+                                       level,
                                        layer,
                                        restored.subspan(first, shape.layer_values()),
                                        source.subspan(first, shape.layer_values()));
     out[layer] = static_cast<uint8_t>(correction);
     const PlaneModel& model = shape.model(layer);
     for (size_t c = model.channels.size(); c-- > 0;) {
-      const Widths widths(model, model.channels[c], shape.stored);
+      const Widths widths(model, model.channels[c], shape.stored, level);
       for (size_t token = shape.n_tokens; token > 0; token -= kLanes) {
         at -= kLanes;
         encode_step(lanes, widths, correction, &restored[at], &source[at]);
@@ -182,6 +237,7 @@ size_t encode_residuals(const ProgressiveShape& shape,
 }
 
 Status decode_residuals(const ProgressiveShape& shape,
+                        Level level,
                         ByteSpan section,
                         const SectionPlace& place,
                         std::span<uint16_t> elements,
@@ -196,7 +252,7 @@ Status decode_residuals(const ProgressiveShape& shape,
     auto correction = static_cast<int8_t>(section[layer]);
     const PlaneModel& model = shape.model(layer);
     for (const ChannelModel& channel : model.channels) {
-      const Widths widths(model, channel, shape.stored);
+      const Widths widths(model, channel, shape.stored, level);
       for (size_t token = 0; token < shape.n_tokens; token += kLanes, step += kLanes) {
         decode_step(lanes, widths, correction, step);
         if (lanes.words_ran_out()) {

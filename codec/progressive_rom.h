@@ -26,7 +26,7 @@ struct ScaleModel {
 
 // Of quantised values of the first row: deviation 0.08 x 1.2^scale steps.
 extern const std::array<ScaleModel, kScales> kScaleModels;
-// Of residuals: deviation 0.15 x 2^(scale / 2) units of the last place.
+// Of residuals: deviation 0.15 x 2^(scale / 2) cells.
 extern const std::array<ScaleModel, kScales> kResidualModels;
 // Eighths of a step towards zero, by level (q1 first), scale and min(|q|, 3) - 1.
 extern const std::array<std::array<std::array<int8_t, 3>, kScales>, 3> kOffsets;

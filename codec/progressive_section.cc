@@ -153,7 +153,8 @@ std::optional<RowBytes> encode_progressive_section(const ProgressivePage& page,
       prepare_residuals(page, slice, shape, tensors, exact, workspace);
       std::span<uint16_t> restored(workspace.values.data(), shape.values());
       std::span<uint16_t> source(workspace.source.data(), shape.values());
-      bytes[row] = encode_residuals(shape, restored, source, out, workspace);
+      const Level before = page.header.rows[row - 1].level;
+      bytes[row] = encode_residuals(shape, before, restored, source, out, workspace);
     }
     if (bytes[row] == 0) {
       return std::nullopt;
@@ -190,7 +191,8 @@ Status decode_progressive_section(const ProgressivePage& page,
                 bits.end(),
                 values.begin() + static_cast<ptrdiff_t>(layer * shape.layer_values()));
     }
-    SLUICE_CHECK(decode_residuals(shape, rows[row].bytes, rows[row].place, values, workspace));
+    SLUICE_CHECK(
+        decode_residuals(shape, level, rows[row].bytes, rows[row].place, values, workspace));
   }
   const uint8_t* vector = exact.vectors.data();
   for_each_layer(

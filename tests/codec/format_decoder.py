@@ -315,7 +315,7 @@ class Decoder:
         for (next_level, _), part in zip(self.page.rows[1:], parts[1:]):
             if next_level == 0:
                 elements = [self.restore(q, level, layer, index) for q, layer in zip(quantised, layers)]
-                elements = self.residuals(part, elements, layers, index)
+                elements = self.residuals(part, elements, level, layers, index)
             else:
                 self.refine(part, quantised, corrections, level, layers, index)
                 level = next_level
@@ -370,22 +370,28 @@ class Decoder:
                     ]
         lanes.finish()
 
-    def residuals(self, part, elements, layers, index):
+    def residuals(self, part, elements, level, layers, index):
         """The source's elements, as [layer][channel][token], from those that the lossy rows give."""
         lanes = Lanes(part, len(layers), 0)
-        stored = self.page.planes[index][2]
-        shift, powers, bias = (10, 0x1F, 25) if stored == 2 else (7, 0xFF, 134)
+        digits, bias = (10, 15) if self.page.planes[index][2] == 2 else (7, 127)
         for i, layer in enumerate(layers):
             block, correction = self.profile.blocks[layer, index], signed(part[i], 8)
-            for (_, mantissa, its_shift, _), line in zip(block.channels, elements[i]):
-                step = 2 * (17 + block.finer - its_shift - block.exponent) + (mantissa >= 23170)
+            for (_, mantissa, shift, _), line in zip(block.channels, elements[i]):
+                step = 2 * (17 + block.finer - shift - block.exponent) + (mantissa >= 23170)
+                least = max(1, min(2 * bias, (step + 3 * (level - 1)) // 2 + bias))
                 for first in range(0, self.page.tokens, 32):
                     before = line[first : first + 32]
-                    widths = [step - 2 * (max(e >> shift & powers, 1) - bias) for e in before]
+                    powers = [max(least, e % 32768 >> digits) for e in before]
+                    widths = [step + 2 * (bias + digits - power) for power in powers]
                     scales = [clamped(max(-144, min(143, w)) + correction) for w in widths]
                     found = self.values(lanes, [self.document.residuals[s] for s in scales], 16)
+                    cells = [
+                        signed16(cell_of(e, power, digits) + r)
+                        for e, power, r in zip(before, powers, found)
+                    ]
                     line[first : first + 32] = [
-                        unordered((ordered(e) + r) % 65536) for e, r in zip(before, found)
+                        shown(lanes, lane, cell, power, digits)
+                        for lane, (cell, power) in enumerate(zip(cells, powers))
                     ]
         lanes.finish()
         return elements
@@ -426,12 +432,25 @@ class Decoder:
                     )
 
 
-def ordered(bits):
-    return bits ^ 0xFFFF if bits >> 15 else bits | 0x8000
+def cell_of(bits, power, digits):
+    """Where an element stands on the grid of floats whose least exponent field is power."""
+    magnitude = bits % 32768
+    own = max(magnitude >> digits, 1)
+    if own >= power:
+        n = magnitude - ((power - 1) << digits)
+    else:
+        n = (magnitude - ((own - 1) << digits)) >> (power - own)
+    return -1 - n if bits >> 15 else n
 
 
-def unordered(value):
-    return value & 0x7FFF if value >> 15 else value ^ 0xFFFF
+def shown(lanes, lane, cell, power, digits):
+    """The element of a cell, with what the lane has of it."""
+    n, sign = (-1 - cell, 32768) if cell < 0 else (cell, 0)
+    b = 0 if n >= 2**digits else min(digits + 1 - n.bit_length(), power - 1) if n else 15
+    hidden = lanes.bits(lane, b) if b else 0
+    if n == 0:
+        return sign + hidden
+    return sign + ((n << b) + hidden + ((power - b - 1) << digits)) % 32768
 
 
 def widened(bits, stored, dtype):
