@@ -17,9 +17,12 @@
 
 namespace sluice::codec {
 
+struct Kernels;
+const Kernels& best_kernels();  // what the machine's CPU has
+
 // Of one layer of a `progressive` page, [channel][token].
 struct LayerScratch {
-  std::vector<uint32_t> wide;         // values
+  std::vector<uint32_t> wide;         // an encoder's values
   std::vector<int16_t> coefficients;  // of them, whole
   std::vector<int16_t> group;         // and those that one matrix takes
 };
@@ -27,10 +30,11 @@ struct LayerScratch {
 // Scratch of one thread, reused from call to call: it grows to the largest section seen, and from
 // then on nothing allocates but page headers. What stands in it between calls means nothing.
 struct Workspace {
-  std::vector<uint16_t> values;   // a section's elements, [layer][channel][token]
-  std::vector<uint16_t> words;    // an encoder's words, before their place is known
-  std::vector<uint16_t> centres;  // an encoder's measurements of a layer's channels
-  Bytes bytes;                    // an encoder's raw bits; the section that is being decoded
+  const Kernels* kernels = &best_kernels();  // all give the same bytes
+  std::vector<uint16_t> values;              // a section's elements, [layer][channel][token]
+  std::vector<uint16_t> words;               // an encoder's words, before their place is known
+  std::vector<uint16_t> centres;             // an encoder's measurements of a layer's channels
+  Bytes bytes;  // an encoder's raw bits; the section that is being decoded
   // Of `progressive` pages only.
   std::vector<int16_t> quantised;  // a section's components, [layer][component][token]
   std::vector<uint16_t> source;    // an encoder's elements beside `values`, the same shape

@@ -36,6 +36,14 @@ struct DirectShape {
   size_t raw_bytes(uint8_t tag) const;
 };
 
+// The head of a section.
+struct DirectTags {
+  ByteSpan references;  // u16 a layer
+  ByteSpan tags;        // u8 a channel of every layer
+
+  bool is_coded(size_t channel) const { return tags[channel] < kDirectCodedTags; }
+};
+
 // What a coded tag says of its channel.
 struct DirectModel {
   uint32_t table = 0;
@@ -45,6 +53,12 @@ struct DirectModel {
 
 // Requires: tag < kDirectCodedTags.
 DirectModel direct_model(uint8_t tag, uint16_t reference);
+
+// Requires: the channel, of those of all layers, is coded.
+inline DirectModel direct_model(const DirectShape& shape, const DirectTags& head, size_t channel) {
+  return direct_model(head.tags[channel],
+                      load_le<uint16_t>(head.references.data() + 2 * (channel / shape.channels)));
+}
 
 // Encodes the section into `out`; returns its bytes, or 0 if it does not fit there: then it is not
 // smaller than what it would replace. Requires: values.size() == shape.values().

@@ -78,28 +78,37 @@ bool is_exactly(DType stored, ByteSpan f32_elements) {
   return true;
 }
 
-void gather_layer(const LayerShape& shape, ByteSpan layer, std::span<uint16_t> values) {
+void gather_layer(const LayerShape& shape,
+                  const Kernels& kernels,
+                  ByteSpan layer,
+                  std::span<uint16_t> values) {
   const uint8_t* from = layer.data();
-  uint16_t* to = values.data();
   if (shape.dtype == DType::f32) {
     transpose(shape, [&](size_t ours, size_t theirs) {
-      to[ours] = narrow(shape.stored, load_le<uint32_t>(from + 4 * theirs));
+      values[ours] = narrow(shape.stored, load_le<uint32_t>(from + 4 * theirs));
     });
   } else {
-    transpose(shape,
-              [=](size_t ours, size_t theirs) { to[ours] = load_le<uint16_t>(from + 2 * theirs); });
+    kernels.transpose(
+        from, shape.n_tokens, shape.channels, reinterpret_cast<uint8_t*>(values.data()));
   }
 }
 
-void scatter_layer(const LayerShape& shape, std::span<const uint16_t> values, MutByteSpan layer) {
-  const uint16_t* from = values.data();
+void scatter_layer(const LayerShape& shape,
+                   const Kernels& kernels,
+                   ByteSpan rows,
+                   MutByteSpan layer) {
+  const uint8_t* from = rows.data();
   uint8_t* to = layer.data();
-  if (shape.dtype == DType::f32) {
-    transpose(shape, [&](size_t ours, size_t theirs) {
-      store_le(to + 4 * theirs, widen(shape.stored, from[ours]));
+  if (shape.dtype != DType::f32) {
+    kernels.transpose(from, shape.channels, shape.n_tokens, to);
+  } else if (shape.stored == DType::f32) {
+    transpose(shape, [=](size_t ours, size_t theirs) {
+      store_le(to + 4 * theirs, load_le<uint32_t>(from + 4 * ours));
     });
   } else {
-    transpose(shape, [=](size_t ours, size_t theirs) { store_le(to + 2 * theirs, from[ours]); });
+    transpose(shape, [&](size_t ours, size_t theirs) {
+      store_le(to + 4 * theirs, widen(shape.stored, load_le<uint16_t>(from + 2 * ours)));
+    });
   }
 }
 
@@ -112,23 +121,6 @@ void gather_as_f32(const LayerShape& shape, ByteSpan layer, std::span<uint32_t> 
   } else {
     transpose(shape, [&](size_t ours, size_t theirs) {
       to[ours] = widen(shape.dtype, load_le<uint16_t>(from + 2 * theirs));
-    });
-  }
-}
-
-void scatter_bits(const LayerShape& shape, std::span<const uint32_t> bits, MutByteSpan layer) {
-  const uint32_t* from = bits.data();
-  uint8_t* to = layer.data();
-  if (shape.dtype == DType::f32) {
-    const bool is_wide = shape.stored == DType::f32;
-    transpose(shape, [&](size_t ours, size_t theirs) {
-      const uint32_t stored = from[ours];
-      store_le(to + 4 * theirs,
-               is_wide ? stored : widen(shape.stored, static_cast<uint16_t>(stored)));
-    });
-  } else {
-    transpose(shape, [=](size_t ours, size_t theirs) {
-      store_le(to + 2 * theirs, static_cast<uint16_t>(from[ours]));
     });
   }
 }

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <span>
 
+#include "codec/kernels.h"
 #include "src/base/bytes.h"
 #include "src/model/geometry.h"
 
@@ -16,7 +17,7 @@ struct LayerShape {
   uint32_t channels = 0;
   uint32_t n_tokens = 0;
   DType dtype = DType::f16;   // f32, f16, bf16
-  DType stored = DType::f16;  // f16, bf16; equal to dtype unless that is f32
+  DType stored = DType::f16;  // the same; another only where dtype is f32
 };
 
 // Exact conversions of bit patterns; every NaN keeps its payload.
@@ -26,13 +27,18 @@ uint16_t narrow_to_f16(uint32_t bits);  // exact only where widen_f16 gives `bit
 // True if every f32 element is exactly one of `stored` (f16 or bf16), bit for bit.
 bool is_exactly(DType stored, ByteSpan f32_elements);
 
-// Shape: `layer` holds n_tokens x channels elements of `dtype`; `values` as many of 16 bits.
-void gather_layer(const LayerShape& shape, ByteSpan layer, std::span<uint16_t> values);
-void scatter_layer(const LayerShape& shape, std::span<const uint16_t> values, MutByteSpan layer);
+// Shape: `layer` holds n_tokens x channels elements of `dtype`; `values` as many of `stored`, which
+// is of 16 bits; `rows` as many of `stored`.
+void gather_layer(const LayerShape& shape,
+                  const Kernels& kernels,
+                  ByteSpan layer,
+                  std::span<uint16_t> values);
+void scatter_layer(const LayerShape& shape,
+                   const Kernels& kernels,
+                   ByteSpan rows,
+                   MutByteSpan layer);
 
-// The same between elements and 32 bits each: gathered, the f32 that equals the element; scattered,
-// the bits of `stored`, which may be f32 here, in the lower part.
+// The f32 that equals each element. Shape: as gather_layer.
 void gather_as_f32(const LayerShape& shape, ByteSpan layer, std::span<uint32_t> f32_bits);
-void scatter_bits(const LayerShape& shape, std::span<const uint32_t> bits, MutByteSpan layer);
 
 }  // namespace sluice::codec

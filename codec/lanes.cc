@@ -7,8 +7,8 @@ namespace sluice::codec {
 namespace {
 
 // Bytes behind the last word that a step may read before it finds that there are none: three words
-// a lane.
-constexpr size_t kReadAhead = 3 * sizeof(uint16_t) * kLanes;
+// a lane, and a vector's worth at the last of them.
+constexpr size_t kReadAhead = 3 * sizeof(uint16_t) * kLanes + 32;
 
 }  // namespace
 
@@ -46,34 +46,35 @@ Result<LaneDecoder> LaneDecoder::open(
   std::memcpy(copy.data(), section.data(), section.size());
   LaneDecoder lanes;
   for (size_t lane = 0; lane < kLanes; ++lane) {
-    lanes.states_[lane] = load_le<uint32_t>(copy.data() + states_at + 4 * lane);
-    if (lanes.states_[lane] < kStateLow) {
+    lanes.cursor_.states[lane] = load_le<uint32_t>(copy.data() + states_at + 4 * lane);
+    if (lanes.cursor_.states[lane] < kStateLow) {
       return damaged_section(place, "a coder state is below 2^16");
     }
   }
-  lanes.word_ = copy.data() + words_at;
+  lanes.cursor_.word = copy.data() + words_at;
   lanes.section_end_ = copy.data() + section.size();
-  lanes.words_end_ = lanes.section_end_ - rest_bytes;
+  lanes.cursor_.words_end = lanes.section_end_ - rest_bytes;
   lanes.raw_bytes_ = raw_bytes;
   return lanes;
 }
 
 Result<ByteSpan> LaneDecoder::finish(const SectionPlace& place) {
-  bool finished =
-      word_ == words_end_ &&
-      std::all_of(states_.begin(), states_.end(), [](uint32_t s) { return s >> 16 == 1; });
+  bool finished = cursor_.word == cursor_.words_end &&
+                  std::all_of(cursor_.states.begin(), cursor_.states.end(), [](uint32_t s) {
+                    return s >> 16 == 1;
+                  });
   if (!finished) {
     return damaged_section(place, "its words do not end where the states do");
   }
   size_t seed_bytes = std::min(raw_bytes_, kSeedBytes);
   for (size_t lane = 0; lane < kLanes; ++lane) {
-    auto seed = static_cast<uint16_t>(states_[lane]);
+    auto seed = static_cast<uint16_t>(cursor_.states[lane]);
     store_le(section_end_ + 2 * lane, seed);
     if (2 * lane >= seed_bytes && seed != 0) {
       return damaged_section(place, "its states end with bits that belong to nothing");
     }
   }
-  return ByteSpan(words_end_, raw_bytes_);
+  return ByteSpan(cursor_.words_end, raw_bytes_);
 }
 
 LaneEncoder::LaneEncoder(ByteSpan raw, size_t words_max, std::vector<uint16_t>& words) {

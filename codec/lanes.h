@@ -57,7 +57,50 @@ struct DecodeTable {
   }
 };
 
-// The 32 coder states and the words that they draw, in ascending order of the lanes.
+// The 32 coder states and the words that they draw, in ascending order of the lanes. Words are not
+// bounded: whoever decodes asks words_ran_out() after each step, in which a lane may draw three.
+struct LaneCursor {
+  alignas(32) std::array<uint32_t, kLanes> states;
+  const uint8_t* word;
+  const uint8_t* words_end;
+
+  bool words_ran_out() const { return word > words_end; }
+
+  // Decodes a symbol in every lane; true if one is the escape. table_of(lane) is a DecodeTable.
+  template <class TableOf>
+  bool decode_symbols(TableOf table_of, LaneCodes& codes) {
+    uint32_t escapes = 0;
+    for (size_t lane = 0; lane < kLanes; ++lane) {
+      const DecodeTable& table = table_of(lane);
+      uint32_t slot = states[lane] & (kFrequencyTotal - 1);
+      uint8_t code = table.codes[slot];
+      uint32_t range = table.ranges[code];
+      states[lane] = (range >> 16) * (states[lane] >> kProbabilityBits) + slot - (range & 0xffff);
+      draw(lane);
+      codes[lane] = code;
+      escapes |= static_cast<uint32_t>(code == kEscapeCode);
+    }
+    return escapes != 0;
+  }
+
+  // Takes the next 1 to 16 bits of one lane as they are.
+  uint32_t decode_bits(size_t lane, uint32_t bits) {
+    uint32_t value = states[lane] & ((1u << bits) - 1);
+    states[lane] >>= bits;
+    draw(lane);
+    return value;
+  }
+
+ private:
+  // Without a branch: a fifth of the lanes draw a word, and nobody foresees which.
+  void draw(size_t lane) {
+    uint32_t draws = states[lane] < kStateLow;
+    states[lane] = states[lane] << 16 * draws | (load_le<uint16_t>(word) & (0 - draws));
+    word += sizeof(uint16_t) * draws;
+  }
+};
+
+// The lanes of one section, from its states to its end.
 class LaneDecoder {
  public:
   // Copies the section into `copy`, which must outlive the decoder: reads may run a little ahead,
@@ -66,48 +109,7 @@ class LaneDecoder {
   static Result<LaneDecoder> open(
       ByteSpan section, size_t states_at, size_t raw_bytes, const SectionPlace& place, Bytes& copy);
 
-  // Decodes a symbol in every lane; true if one is the escape.
-  bool decode_symbols(const DecodeTable& table, LaneCodes& codes) {
-    return decode_symbols([&](size_t) -> const DecodeTable& { return table; }, codes);
-  }
-
-  // The same where each lane has a table of its own: table_of(lane) is a DecodeTable.
-  template <class TableOf>
-  bool decode_symbols(TableOf table_of, LaneCodes& codes) {
-    uint32_t escapes = 0;
-    const uint8_t* word = word_;
-    for (size_t lane = 0; lane < kLanes; ++lane) {
-      const DecodeTable& table = table_of(lane);
-      uint32_t state = states_[lane];
-      uint32_t slot = state & (kFrequencyTotal - 1);
-      uint8_t code = table.codes[slot];
-      uint32_t range = table.ranges[code];
-      state = (range >> 16) * (state >> kProbabilityBits) + slot - (range & 0xffff);
-      // Without a branch: a fifth of the lanes draw a word, and nobody foresees which.
-      uint32_t draws = state < kStateLow;
-      states_[lane] = state << 16 * draws | (load_le<uint16_t>(word) & (0 - draws));
-      word += sizeof(uint16_t) * draws;
-      codes[lane] = code;
-      escapes |= static_cast<uint32_t>(code == kEscapeCode);
-    }
-    word_ = word;
-    return escapes != 0;
-  }
-
-  // Takes the next 1 to 16 bits of one lane as they are.
-  uint32_t decode_bits(size_t lane, uint32_t bits) {
-    uint32_t& state = states_[lane];
-    uint32_t value = state & ((1u << bits) - 1);
-    state >>= bits;
-    if (state < kStateLow) {
-      state = state << 16 | load_le<uint16_t>(word_);
-      word_ += 2;
-    }
-    return value;
-  }
-
-  // To be asked after each step of symbols and bits: each lane may read three words ahead.
-  bool words_ran_out() const { return word_ > words_end_; }
+  LaneCursor& cursor() { return cursor_; }
 
   // Checks that all words are drawn and the states are where an encoder starts them; returns the
   // raw bytes, which lie in the copy. Errors: damaged.
@@ -116,10 +118,8 @@ class LaneDecoder {
  private:
   LaneDecoder() = default;
 
-  std::array<uint32_t, kLanes> states_{};
-  const uint8_t* word_ = nullptr;
-  const uint8_t* words_end_ = nullptr;  // where the raw bytes begin
-  uint8_t* section_end_ = nullptr;      // where the last of them go, which travel in the states
+  LaneCursor cursor_{};             // its words end where the raw bytes begin
+  uint8_t* section_end_ = nullptr;  // where the last of them go, which travel in the states
   size_t raw_bytes_ = 0;
 };
 

@@ -52,6 +52,10 @@ int coarsened(int quantised, Level level);
 // The scale of a component at a level, with its layer's correction.
 size_t scale_at(const ProgressiveShape& shape, uint8_t scale, Level level, int correction);
 
+// Those of all components of a layer, in the workspace.
+std::span<const uint8_t> scales_of(
+    const ProgressiveShape& shape, size_t layer, Level level, int correction, Workspace& workspace);
+
 // First row. Encodes the section into `out`; returns its bytes, or 0 if it does not fit there.
 // `exact` does not point into the workspace's words. Requires: `quantised` has shape.values() of
 // level q1, within kQuantisedMax.

@@ -4,6 +4,7 @@
 #include <limits>
 #include <numeric>
 
+#include "codec/kernels.h"
 #include "codec/progressive.h"
 #include "codec/progressive_tables.h"
 
@@ -79,41 +80,6 @@ void encode_step(LaneEncoder& lanes, Level level, size_t scale, const int16_t* q
   lanes.encode_symbols(value_tables().ranges[scale].data(), codes);
 }
 
-// Draws low bits, and escaped values as they are. False: one is no value.
-bool decode_extra_bits(LaneDecoder& lanes,
-                       const LaneCodes& codes,
-                       uint32_t low_bits,
-                       int16_t* quantised) {
-  bool good = true;
-  for (size_t lane = 0; lane < kLanes; ++lane) {
-    if (codes[lane] == kEscapeCode) {
-      auto value = static_cast<int>(lanes.decode_bits(lane, kEscapeBits));
-      quantised[lane] =
-          static_cast<int16_t>(value > kQuantisedMax ? value - (1 << kEscapeBits) : value);
-      good = good && quantised[lane] >= -kQuantisedMax;
-    } else if (low_bits != 0) {
-      auto low = static_cast<int>(lanes.decode_bits(lane, low_bits));
-      quantised[lane] = static_cast<int16_t>(quantised[lane] * (1 << low_bits) + low);
-    }
-  }
-  return good;
-}
-
-// Decodes 32 tokens of one component. False: the words ran out, or a value is none.
-bool decode_step(LaneDecoder& lanes, size_t scale, int16_t* values) {
-  LaneCodes codes;
-  bool escapes = lanes.decode_symbols(value_tables().by_slot[scale], codes);
-  for (size_t lane = 0; lane < kLanes; ++lane) {
-    values[lane] = static_cast<int16_t>(codes[lane] - kSymbolZero);
-  }
-  uint32_t low_bits = kScaleModels[scale].low_bits;
-  bool good = true;
-  if (escapes || low_bits != 0) {
-    good = decode_extra_bits(lanes, codes, low_bits, values);
-  }
-  return good && !lanes.words_ran_out();
-}
-
 }  // namespace
 
 int coarsened(int quantised, Level level) {
@@ -127,6 +93,20 @@ int coarsened(int quantised, Level level) {
 size_t scale_at(const ProgressiveShape& shape, uint8_t scale, Level level, int correction) {
   int finer = static_cast<int>(shape.first_level) - static_cast<int>(level);
   return corrected(static_cast<uint8_t>(corrected(scale, correction)), kScalesALevel * finer);
+}
+
+std::span<const uint8_t> scales_of(const ProgressiveShape& shape,
+                                   size_t layer,
+                                   Level level,
+                                   int correction,
+                                   Workspace& workspace) {
+  const std::vector<ChannelModel>& channels = shape.model(layer).channels;
+  workspace.scales.resize(std::max(workspace.scales.size(), channels.size()));
+  std::transform(
+      channels.begin(), channels.end(), workspace.scales.begin(), [&](const ChannelModel& channel) {
+        return static_cast<uint8_t>(scale_at(shape, channel.scale, level, correction));
+      });
+  return {workspace.scales.data(), channels.size()};
 }
 
 size_t encode_values(const ProgressiveShape& shape,
@@ -180,16 +160,12 @@ Result<ExactTokens> decode_values(const ProgressiveShape& shape,
       LaneDecoder lanes,
       LaneDecoder::open(
           section, shape.states_at(), exact_tokens * shape.vector_bytes, place, workspace.bytes));
-  int16_t* step = quantised.data();
-  for (size_t layer = 0; layer < shape.layers.size(); ++layer) {
-    auto correction = static_cast<int8_t>(section[layer]);
-    for (const ChannelModel& channel : shape.model(layer).channels) {
-      size_t scale = corrected(channel.scale, correction);
-      for (size_t token = 0; token < shape.n_tokens; token += kLanes, step += kLanes) {
-        if (!decode_step(lanes, scale, step)) {
-          return damaged_section(place, "its words end before its symbols do, or one is none");
-        }
-      }
+  int16_t* values = quantised.data();
+  for (size_t layer = 0; layer < shape.layers.size(); ++layer, values += shape.layer_values()) {
+    std::span<const uint8_t> scales =
+        scales_of(shape, layer, shape.first_level, static_cast<int8_t>(section[layer]), workspace);
+    if (!workspace.kernels->decode_first(lanes.cursor(), scales, shape.n_tokens, values)) {
+      return damaged_section(place, "its words end before its symbols do, or one is none");
     }
   }
   SLUICE_TRY(ByteSpan vectors, lanes.finish(place));

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "codec/kernels.h"
 #include "codec/progressive.h"
 #include "codec/progressive_rom.h"
 
@@ -79,25 +80,26 @@ ExactTokens quantise_section(const ProgressivePage& page,
           .vectors = ByteSpan(exact).subspan(shape.exact_bytes(), vectors_bytes)};
 }
 
-// The elements of one layer as `level` gives them, in the scratch of the workspace.
-std::span<uint32_t> restore(const ProgressivePage& page,
-                            const SectionSlice& slice,
-                            const ProgressiveShape& shape,
-                            uint32_t layer,
-                            Level level,
-                            std::span<const int16_t> quantised,
-                            Workspace& workspace) {
-  const std::vector<ChannelModel>& channels = shape.model(layer).channels;
-  std::span<uint8_t> scales = grown(workspace.scales, channels.size());
-  std::transform(
-      channels.begin(), channels.end(), scales.begin(), [&](const ChannelModel& channel) {
-        return static_cast<uint8_t>(scale_at(shape, channel.scale, level, 0));
-      });
-  return restore_layer(transform_of(page, slice, layer),
-                       level,
-                       scales,
-                       quantised.subspan(layer * shape.layer_values(), shape.layer_values()),
-                       workspace.layer);
+// The elements of one layer as `level` gives them, [channel][token] in the stored dtype.
+void restore(const ProgressivePage& page,
+             const SectionSlice& slice,
+             const ProgressiveShape& shape,
+             uint32_t layer,
+             Level level,
+             std::span<const int16_t> quantised,
+             Workspace& workspace,
+             MutByteSpan elements) {
+  restore_layer(transform_of(page, slice, layer),
+                level,
+                scales_of(shape, layer, level, 0, workspace),
+                quantised.subspan(layer * shape.layer_values(), shape.layer_values()),
+                *workspace.kernels,
+                workspace.layer,
+                elements);
+}
+
+MutByteSpan bytes_of(std::span<uint16_t> values) {
+  return {reinterpret_cast<uint8_t*>(values.data()), values.size_bytes()};
 }
 
 // What a reader of all rows but the last restores, and the source's elements where they differ:
@@ -117,9 +119,16 @@ void prepare_residuals(const ProgressivePage& page,
   }
   for_each_layer(page.header.geometry, slice, 0, tensors, [&](uint32_t layer, ByteSpan elements) {
     const size_t first = layer * shape.layer_values();
-    std::span<uint32_t> values = restore(page, slice, shape, layer, level, quantised, workspace);
-    std::copy(values.begin(), values.end(), restored.begin() + static_cast<ptrdiff_t>(first));
+    restore(page,
+            slice,
+            shape,
+            layer,
+            level,
+            quantised,
+            workspace,
+            bytes_of(restored.subspan(first, shape.layer_values())));
     gather_layer(layer_shape(page.header, slice.plane),
+                 *workspace.kernels,
                  elements,
                  source.subspan(first, shape.layer_values()));
     for (size_t token = 0; token < shape.n_tokens; ++token) {
@@ -182,31 +191,22 @@ Status decode_progressive_section(const ProgressivePage& page,
         shape, level, rows[0].bytes, rows[row].bytes, rows[row].place, quantised, workspace));
   }
   const LayerShape layer_form = layer_shape(page.header, slice.plane);
-  const bool has_residuals = row < rows.size();
-  if (has_residuals) {
-    std::span<uint16_t> values = grown(workspace.values, shape.values());
-    for (uint32_t layer = 0; layer < slice.layers; ++layer) {
-      std::span<uint32_t> bits = restore(page, slice, shape, layer, level, quantised, workspace);
-      std::copy(bits.begin(),
-                bits.end(),
-                values.begin() + static_cast<ptrdiff_t>(layer * shape.layer_values()));
-    }
+  const size_t layer_words = shape.layer_values() * dtype_bytes(shape.stored) / sizeof(uint16_t);
+  std::span<uint16_t> values = grown(workspace.values, slice.layers * layer_words);
+  const auto layer_of = [&](uint32_t layer) {
+    return bytes_of(values.subspan(layer * layer_words, layer_words));
+  };
+  for (uint32_t layer = 0; layer < slice.layers; ++layer) {
+    restore(page, slice, shape, layer, level, quantised, workspace, layer_of(layer));
+  }
+  if (row < rows.size()) {
     SLUICE_CHECK(
         decode_residuals(shape, level, rows[row].bytes, rows[row].place, values, workspace));
   }
   const uint8_t* vector = exact.vectors.data();
   for_each_layer(
       page.header.geometry, slice, first_layer, out, [&](uint32_t layer, MutByteSpan elements) {
-        std::span<uint32_t> bits = workspace.layer.wide;
-        if (has_residuals) {
-          bits = bits.first(shape.layer_values());
-          std::copy_n(workspace.values.begin() + static_cast<ptrdiff_t>(layer * bits.size()),
-                      bits.size(),
-                      bits.begin());
-        } else {
-          bits = restore(page, slice, shape, layer, level, quantised, workspace);
-        }
-        scatter_bits(layer_form, bits, elements);
+        scatter_layer(layer_form, *workspace.kernels, layer_of(layer), elements);
         for (size_t token = 0; token < shape.n_tokens; ++token) {
           if (exact.has(size_t{layer} * shape.n_tokens + token)) {
             std::memcpy(elements.data() + token * shape.vector_bytes, vector, shape.vector_bytes);

@@ -26,4 +26,23 @@ const CodingTables& residual_tables() {
   return tables;
 }
 
+RefinementTables::RefinementTables() {
+  for (size_t scale = 0; scale < kScales; ++scale) {
+    for (size_t size = 0; size < kSizes; ++size) {
+      uint32_t below = 0;
+      for (uint8_t code = 0; code < 3; ++code) {
+        uint32_t frequency = kRefinements[scale][size][code];
+        ranges[scale][size][code] = {frequency, below};
+        by_slot[scale][size].add(code, frequency, below);
+        below += frequency;
+      }
+    }
+  }
+}
+
+const RefinementTables& refinement_tables() {
+  static const RefinementTables tables;
+  return tables;
+}
+
 }  // namespace sluice::codec

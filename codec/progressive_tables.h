@@ -1,8 +1,10 @@
 // What coding with a ScaleModel needs, derived from the ROM once. Private to codec/.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
+#include <cstdlib>
 
 #include "codec/lanes.h"
 #include "codec/progressive_rom.h"
@@ -21,6 +23,22 @@ struct CodingTables {
 // Of kScaleModels and of kResidualModels.
 const CodingTables& value_tables();
 const CodingTables& residual_tables();
+
+// Of refinements -1, 0, 1, whose codes are 0, 1, 2.
+inline constexpr size_t kSizes = 4;  // of coarser values: 0, 1, 2, 3 and more
+
+struct RefinementTables {
+  std::array<std::array<std::array<SymbolRange, 3>, kSizes>, kScales> ranges;
+  std::array<std::array<DecodeTable, kSizes>, kScales> by_slot;
+
+  RefinementTables();
+};
+
+const RefinementTables& refinement_tables();
+
+inline size_t size_class(int coarser) {
+  return std::min<size_t>(static_cast<size_t>(std::abs(coarser)), kSizes - 1);
+}
 
 // The code of a value's symbol; kEscapeCode where the model has none.
 inline uint8_t code_of(const ScaleModel& model, int value) {

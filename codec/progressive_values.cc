@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "codec/fixed_point.h"
+#include "codec/kernels.h"
 #include "codec/progressive_rom.h"
 #include "codec/rotation.h"
 
@@ -14,26 +15,29 @@ namespace {
 // Above every sum of squares that a token can have.
 constexpr uint64_t kMarked = uint64_t{1} << 62;
 
-// Calls turn(cosines, sines, first channel, second channel) for each pair of every head.
-// Signed and unsigned integers of one width may alias.
-template <class TurnPair>
-void for_each_pair(const LayerTransform& transform, std::span<uint32_t> values, TurnPair turn) {
+// Calls visit(pair, first channel, second channel) for each pair of every head that rotates.
+template <class Visit>
+void for_each_pair(const LayerTransform& transform, Visit visit) {
   if (transform.rotation == kNotRotated) {
     return;
   }
-  size_t pairs = transform.plane.rotated_dims / 2;
-  bool neox = transform.pairing == RopePairing::neox;
-  auto channel = [&](size_t head, size_t dim) {
-    size_t n_tokens = transform.shape.n_tokens;
-    uint32_t* first = values.data() + (head * transform.plane.dim + dim) * n_tokens;
-    return std::span<int32_t>(reinterpret_cast<int32_t*>(first), n_tokens);
-  };
+  const size_t pairs = transform.plane.rotated_dims / 2;
+  const bool neox = transform.pairing == RopePairing::neox;
   for (size_t head = 0; head < transform.plane.heads; ++head) {
+    const size_t first = head * transform.plane.dim;
     for (size_t pair = 0; pair < pairs; ++pair) {
-      turn(transform.turns.cosines(transform.rotation, pair),
-           transform.turns.sines(transform.rotation, pair),
-           channel(head, neox ? pair : 2 * pair),
-           channel(head, neox ? pair + pairs : 2 * pair + 1));
+      visit(pair, first + (neox ? pair : 2 * pair), first + (neox ? pair + pairs : 2 * pair + 1));
+    }
+  }
+}
+
+// Calls visit(channel) for each of the others.
+template <class Visit>
+void for_each_unrotated(const LayerTransform& transform, Visit visit) {
+  const size_t rotated = transform.rotation == kNotRotated ? 0 : transform.plane.rotated_dims;
+  for (size_t c = 0; c < transform.model.channels.size(); ++c) {
+    if (c % transform.plane.dim >= rotated) {
+      visit(c);
     }
   }
 }
@@ -58,43 +62,12 @@ void scale_down(const ChannelModel& model,
   }
 }
 
-void scale_up(const ChannelModel& model,
-              std::span<const int16_t> coefficients,
-              std::span<uint32_t> values) {
-  int32_t mantissa = model.mantissa;
-  int32_t half = 1 << (model.shift - 1);
-  for (size_t token = 0; token < values.size(); ++token) {
-    int32_t scaled = (coefficients[token] * mantissa + half) >> model.shift;
-    values[token] = static_cast<uint32_t>(scaled + model.mean);
-  }
-}
-
 // floor(|coefficient| / step + 0.42), with the sign of the coefficient.
 int16_t quantised_of(int16_t coefficient, uint32_t step_bits) {
   uint32_t rounding = kRoundingUp >> (16 - step_bits);
   auto size = static_cast<uint32_t>(std::abs(int{coefficient}));
   auto q = static_cast<int>((size + rounding) >> step_bits);
   return static_cast<int16_t>(coefficient < 0 ? -q : q);
-}
-
-// What a component's quantised values of a level stand for, in coefficients modulo 2^16.
-void place_in_steps(Level level,
-                    uint8_t scale,
-                    uint32_t step_bits,
-                    std::span<const int16_t> quantised,
-                    int16_t* coefficients) {
-  auto index = static_cast<size_t>(level) - 1;
-  const auto& offsets = kOffsets[index][scale];
-  int eighth = 1 << (step_bits - 3);
-  for (size_t i = 0; i < index; ++i) {
-    eighth *= 3;
-  }
-  for (size_t token = 0; token < quantised.size(); ++token) {
-    int size = std::abs(int{quantised[token]});
-    int eighths = size == 0 ? 0 : 8 * size - offsets[static_cast<size_t>(std::min(size, 3) - 1)];
-    int coefficient = eighths * eighth;
-    coefficients[token] = static_cast<int16_t>(quantised[token] < 0 ? -coefficient : coefficient);
-  }
 }
 
 template <class T>
@@ -148,7 +121,16 @@ void quantise_layer(const LayerTransform& transform,
     fixed_from_f32(
         transform.model.exponent, values.subspan(c * n_tokens, n_tokens), kMarked, energies);
   }
-  for_each_pair(transform, values, unrotate);
+  // Signed and unsigned integers of one width may alias.
+  const auto row = [&](size_t c) {
+    return std::span(reinterpret_cast<int32_t*>(values.data() + c * n_tokens), n_tokens);
+  };
+  for_each_pair(transform, [&](size_t pair, size_t first, size_t second) {
+    unrotate(transform.turns.cosines(transform.rotation, pair),
+             transform.turns.sines(transform.rotation, pair),
+             row(first),
+             row(second));
+  });
   for (size_t c = 0; c < channels; ++c) {
     scale_down(transform.model.channels[c],
                values.subspan(c * n_tokens, n_tokens),
@@ -166,30 +148,43 @@ void quantise_layer(const LayerTransform& transform,
   }
 }
 
-std::span<uint32_t> restore_layer(const LayerTransform& transform,
-                                  Level level,
-                                  std::span<const uint8_t> scales,
-                                  std::span<const int16_t> quantised,
-                                  LayerScratch& scratch) {
-  size_t n_tokens = transform.shape.n_tokens;
+void restore_layer(const LayerTransform& transform,
+                   Level level,
+                   std::span<const uint8_t> scales,
+                   std::span<const int16_t> quantised,
+                   const Kernels& kernels,
+                   LayerScratch& scratch,
+                   MutByteSpan elements) {
+  const size_t n_tokens = transform.shape.n_tokens;
+  const PlaneModel& model = transform.model;
   std::span<int16_t> coefficients = grown(scratch.coefficients, quantised.size());
+  const StepPlace place{.level = level, .step_bits = model.step_bits};
   for (size_t c = 0; c < scales.size(); ++c) {
-    place_in_steps(level,
-                   scales[c],
-                   transform.model.step_bits,
-                   quantised.subspan(c * n_tokens, n_tokens),
-                   coefficients.data() + c * n_tokens);
+    kernels.place_in_steps(place,
+                           scales[c],
+                           quantised.subspan(c * n_tokens, n_tokens),
+                           coefficients.data() + c * n_tokens);
   }
-  to_channels(transform.model.basis, n_tokens, coefficients, scratch.group);
-  std::span<uint32_t> values = grown(scratch.wide, quantised.size());
-  for (size_t c = 0; c < scales.size(); ++c) {
-    scale_up(transform.model.channels[c],
-             coefficients.subspan(c * n_tokens, n_tokens),
-             values.subspan(c * n_tokens, n_tokens));
-  }
-  for_each_pair(transform, values, rotate);
-  elements_from_fixed(transform.shape.stored, transform.model.exponent, values);
-  return values;
+  kernels.to_channels(model.basis, n_tokens, coefficients, scratch.group);
+
+  const ElementFormat format{.stored = transform.shape.stored, .exponent = model.exponent};
+  const size_t row_bytes = n_tokens * dtype_bytes(format.stored);
+  const auto row = [&](size_t c) { return coefficients.subspan(c * n_tokens, n_tokens); };
+  const auto out = [&](size_t c) { return elements.data() + c * row_bytes; };
+  for_each_pair(transform, [&](size_t pair, size_t first, size_t second) {
+    kernels.restore_pair(format,
+                         model.channels[first],
+                         model.channels[second],
+                         transform.turns.cosines(transform.rotation, pair),
+                         transform.turns.sines(transform.rotation, pair),
+                         row(first).data(),
+                         row(second).data(),
+                         out(first),
+                         out(second));
+  });
+  for_each_unrotated(transform, [&](size_t c) {
+    kernels.restore_channel(format, model.channels[c], row(c), out(c));
+  });
 }
 
 }  // namespace sluice::codec

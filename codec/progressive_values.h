@@ -55,13 +55,14 @@ void quantise_layer(const LayerTransform& transform,
                     std::span<uint64_t> energies,
                     LayerScratch& scratch);
 
-// Elements in transform.shape.stored, each in the lower part of 32 bits. Shape: `quantised` is
-// [component][token] of `level`, the result, in scratch, [channel][token]. `scales`: whose offsets
-// each component has.
-std::span<uint32_t> restore_layer(const LayerTransform& transform,
-                                  Level level,
-                                  std::span<const uint8_t> scales,
-                                  std::span<const int16_t> quantised,
-                                  LayerScratch& scratch);
+// Shape: `quantised` is [component][token] of `level`, `elements` [channel][token] in
+// transform.shape.stored. `scales`: whose offsets each component has.
+void restore_layer(const LayerTransform& transform,
+                   Level level,
+                   std::span<const uint8_t> scales,
+                   std::span<const int16_t> quantised,
+                   const Kernels& kernels,
+                   LayerScratch& scratch,
+                   MutByteSpan elements);
 
 }  // namespace sluice::codec

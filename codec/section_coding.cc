@@ -28,7 +28,10 @@ size_t encode_direct_section(const PageHeader& header,
   workspace.values.resize(std::max(workspace.values.size(), shape.values()));
   std::span<uint16_t> values(workspace.values.data(), shape.values());
   for_each_layer(header.geometry, slice, 0, tensors, [&](uint32_t layer, ByteSpan elements) {
-    gather_layer(layer_form, elements, values.subspan(layer * layer_values, layer_values));
+    gather_layer(layer_form,
+                 *workspace.kernels,
+                 elements,
+                 values.subspan(layer * layer_values, layer_values));
   });
   return encode_direct(shape, values, out, workspace);
 }
@@ -142,7 +145,11 @@ Status decode_section(const PageHeader& header,
   SLUICE_CHECK(decode_direct(shape, rows[0].bytes, rows[0].place, values, workspace));
   for_each_layer(
       header.geometry, slice, first_layer, out, [&](uint32_t layer, MutByteSpan elements) {
-        scatter_layer(layer_form, values.subspan(layer * layer_values, layer_values), elements);
+        std::span<uint16_t> part = values.subspan(layer * layer_values, layer_values);
+        scatter_layer(layer_form,
+                      *workspace.kernels,
+                      ByteSpan(reinterpret_cast<const uint8_t*>(part.data()), part.size_bytes()),
+                      elements);
       });
   return {};
 }

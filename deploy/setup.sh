@@ -9,7 +9,7 @@ SLUICE_BUILD=$SLUICE_HOME/build
 SLUICE_PYTHON=$SLUICE_VENV/bin/python
 
 SLUICE_BUILD_PACKAGES=(g++ cmake ninja-build pkg-config libboost1.81-dev libssl-dev libfmt-dev
-  libxxhash-dev libspdlog-dev libtomlplusplus-dev libcli11-dev nlohmann-json3-dev
+  libxxhash-dev libhwy-dev libspdlog-dev libtomlplusplus-dev libcli11-dev nlohmann-json3-dev
   prometheus-cpp-dev)
 SLUICE_TEST_PACKAGES=(ccache libgtest-dev libbenchmark-dev libzstd-dev clang-format-14 iproute2
   prometheus)

@@ -1,0 +1,27 @@
+#include "codec/kernels.h"
+
+#include "codec/scalar/scalar.h"
+
+namespace sluice::codec {
+
+const Kernels& scalar_kernels() {
+  static const Kernels kernels{.name = "scalar",
+                               .decode_first = scalar::decode_first,
+                               .decode_refinement = scalar::decode_refinement,
+                               .decode_residuals = scalar::decode_residuals,
+                               .decode_cells = scalar::decode_cells,
+                               .add_low_bits = scalar::add_low_bits,
+                               .place_in_steps = scalar::place_in_steps,
+                               .to_channels = to_channels,
+                               .restore_channel = scalar::restore_channel,
+                               .restore_pair = scalar::restore_pair,
+                               .transpose = scalar::transpose};
+  return kernels;
+}
+
+const Kernels& best_kernels() {
+  static const Kernels& best = vector_kernels() != nullptr ? *vector_kernels() : scalar_kernels();
+  return best;
+}
+
+}  // namespace sluice::codec

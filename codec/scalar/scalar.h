@@ -1,0 +1,45 @@
+// The oracle: each of Kernels as plain loops that read like FORMAT.md. See kernels.h. Private to
+// codec/.
+#pragma once
+
+#include "codec/kernels.h"
+
+namespace sluice::codec::scalar {
+
+bool decode_first(LaneCursor& lanes,
+                  std::span<const uint8_t> scales,
+                  size_t n_tokens,
+                  int16_t* values);
+bool decode_refinement(LaneCursor& lanes,
+                       std::span<const uint8_t> scales,
+                       size_t n_tokens,
+                       int16_t* values);
+bool decode_residuals(LaneCursor& lanes,
+                      const ResidualShape& shape,
+                      size_t n_tokens,
+                      uint16_t* elements);
+bool decode_cells(LaneCursor& lanes,
+                  const DirectShape& shape,
+                  const DirectTags& tags,
+                  uint16_t* values);
+void add_low_bits(const uint8_t* bits, uint32_t low_bits, size_t n_tokens, uint16_t* values);
+void place_in_steps(const StepPlace& place,
+                    uint8_t scale,
+                    std::span<const int16_t> quantised,
+                    int16_t* coefficients);
+void restore_channel(const ElementFormat& format,
+                     const ChannelModel& model,
+                     std::span<const int16_t> coefficients,
+                     uint8_t* elements);
+void restore_pair(const ElementFormat& format,
+                  const ChannelModel& first_model,
+                  const ChannelModel& second_model,
+                  std::span<const int32_t> cosines,
+                  std::span<const int32_t> sines,
+                  const int16_t* first_coefficients,
+                  const int16_t* second_coefficients,
+                  uint8_t* first_elements,
+                  uint8_t* second_elements);
+void transpose(const uint8_t* in, size_t rows, size_t columns, uint8_t* out);
+
+}  // namespace sluice::codec::scalar

@@ -1,0 +1,246 @@
+// Symbols whose table is large or differs from lane to lane: `direct`'s cells and row exact. One
+// gather gets all that a slot says. Included once for each target by vector_kernels.cc.
+#if defined(SLUICE_CODEC_VECTOR_GATHERED) == defined(HWY_TARGET_TOGGLE)
+#ifdef SLUICE_CODEC_VECTOR_GATHERED
+#undef SLUICE_CODEC_VECTOR_GATHERED
+#else
+#define SLUICE_CODEC_VECTOR_GATHERED
+#endif
+
+#include <vector>
+
+#include "codec/direct_tables.h"
+#include "codec/progressive_tables.h"
+#include "codec/residual_grid.h"
+#include "codec/vector/lanes-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+
+namespace sluice::codec::HWY_NAMESPACE {
+
+// By table and slot: [31:20] frequency, [19:8] slot less the symbol's lower bound, [7:0] code.
+template <class Tables>
+std::vector<uint32_t> slot_entries(const Tables& tables) {
+  std::vector<uint32_t> entries;
+  entries.reserve(tables.size() * kFrequencyTotal);
+  for (const DecodeTable& table : tables) {
+    for (uint32_t slot = 0; slot < kFrequencyTotal; ++slot) {
+      const uint8_t code = table.codes[slot];
+      const uint32_t range = table.ranges[code];
+      entries.push_back((range >> 16) << 20 | (slot - (range & 0xffff)) << 8 | code);
+    }
+  }
+  return entries;
+}
+
+// Decodes a symbol in eight lanes; returns their codes.
+HWY_INLINE VI32 decode_gathered(Lanes& lanes, size_t i, const uint32_t* entries, V32 table) {
+  const V32 at = hn::Or(hn::ShiftLeft<kProbabilityBits>(table), lanes.slots(i));
+  const V32 entry = hn::GatherIndex(d32, entries, hn::BitCast(di32, at));
+  lanes.advance(i,
+                hn::ShiftRight<20>(entry),
+                hn::And(hn::ShiftRight<8>(entry), hn::Set(d32, kFrequencyTotal - 1)));
+  return hn::BitCast(di32, hn::And(entry, hn::Set(d32, 0xff)));
+}
+
+HWY_INLINE bool decode_cells_step(Lanes& lanes,
+                                  const uint32_t* entries,
+                                  const DirectModel& model,
+                                  uint32_t low_bits,
+                                  uint16_t* values) {
+  const int low = static_cast<int>(low_bits);
+  const V32 table = hn::Zero(d32);
+  std::array<VI32, 4> codes;
+  auto escaped = hn::MaskFromVec(hn::Zero(di32));
+  for (size_t i = 0; i < 4; ++i) {
+    codes[i] = decode_gathered(lanes, i, entries + model.table * kFrequencyTotal, table);
+    escaped = hn::Or(escaped, hn::Eq(codes[i], hn::Set(di32, kEscapeCode)));
+  }
+  std::array<V32, 4> elements;
+  for (size_t i = 0; i < 4; ++i) {
+    const VI32 cell =
+        hn::Add(hn::And(codes[i], hn::Set(di32, kCellMask)), hn::Set(di32, model.first_cell));
+    const VI32 magnitude = hn::And(hn::ShiftLeftSame(cell, low), hn::Set(di32, 0x7fff));
+    const VI32 sign = hn::Xor(hn::And(hn::ShiftLeft<10>(codes[i]), hn::Set(di32, 0x8000)),
+                              hn::Set(di32, static_cast<int>(model.flip << 15)));
+    elements[i] = hn::BitCast(d32, hn::Or(sign, magnitude));
+  }
+  if (HWY_UNLIKELY(!hn::AllFalse(di32, escaped))) {
+    for (size_t i = 0; i < 4; ++i) {
+      const auto here = hn::RebindMask(d32, hn::Eq(codes[i], hn::Set(di32, kEscapeCode)));
+      const V32 taken = lanes.take(i, hn::IfThenElseZero(here, hn::Set(d32, 16 - low_bits)));
+      elements[i] = hn::IfThenElse(here, hn::ShiftLeftSame(taken, low), elements[i]);
+    }
+  }
+  for (size_t half = 0; half < 2; ++half) {
+    hn::StoreU(narrowed(elements[2 * half], elements[2 * half + 1]), d16, values + 16 * half);
+  }
+  return true;
+}
+
+inline bool decode_cells(LaneCursor& cursor,
+                         const DirectShape& shape,
+                         const DirectTags& tags,
+                         uint16_t* values) {
+  static const std::vector<uint32_t> entries = slot_entries(direct_tables());
+  Lanes lanes(cursor);
+  for (size_t channel = 0; channel < tags.tags.size(); ++channel, values += shape.n_tokens) {
+    if (!tags.is_coded(channel)) {
+      continue;
+    }
+    const DirectModel model = direct_model(shape, tags, channel);
+    for (size_t token = 0; token < shape.n_tokens; token += kLanes) {
+      decode_cells_step(lanes, entries.data(), model, shape.low_bits(), values + token);
+      if (ran_out(lanes, cursor)) {
+        return false;
+      }
+    }
+  }
+  lanes.save(cursor);
+  return true;
+}
+
+// 8 tokens have low_bits bytes: one 128-bit block. Each takes the 16 bits around its own.
+template <uint32_t kLowBits>
+HWY_INLINE void add_low_bits_of(const uint8_t* bits, size_t n_tokens, uint16_t* values) {
+  const hn::FixedTag<uint8_t, 32> d8;
+  const hn::FixedTag<uint8_t, 16> d_block;
+  alignas(32) std::array<uint8_t, 32> from;
+  alignas(32) std::array<uint16_t, 16> up;
+  for (uint32_t token = 0; token < 16; ++token) {
+    const uint32_t at = token % 8 * kLowBits;
+    from[2 * token] = static_cast<uint8_t>(at / 8);
+    from[2 * token + 1] = static_cast<uint8_t>(at / 8 + 1);
+    up[token] = static_cast<uint16_t>(1u << (16 - kLowBits - at % 8));
+  }
+  const auto order = hn::Load(d8, from.data());
+  const V16 factor = hn::Load(d16, up.data());
+  for (size_t token = 0; token < n_tokens; token += 16, bits += 2 * kLowBits) {
+    const auto packed =
+        hn::Combine(d8, hn::LoadU(d_block, bits + kLowBits), hn::LoadU(d_block, bits));
+    const V16 around = hn::BitCast(d16, hn::TableLookupBytes(packed, order));
+    const V16 low = hn::ShiftRight<16 - kLowBits>(hn::Mul(around, factor));
+    hn::StoreU(hn::Or(hn::LoadU(d16, values + token), low), d16, values + token);
+  }
+}
+
+inline void add_low_bits(const uint8_t* bits,
+                         uint32_t low_bits,
+                         size_t n_tokens,
+                         uint16_t* values) {
+  if (low_bits == 9) {
+    add_low_bits_of<9>(bits, n_tokens, values);
+  } else {
+    add_low_bits_of<6>(bits, n_tokens, values);
+  }
+}
+
+// Eight elements and where they stand on their grids.
+struct Restored {
+  VI32 cell;
+  VI32 power;
+  V32 scale;
+};
+
+HWY_INLINE Restored restored_at(const ResidualChannel& channel, int correction, V32 element) {
+  const int mantissa_bits = static_cast<int>(channel.mantissa_bits);
+  const VI32 magnitude = hn::BitCast(di32, hn::And(element, hn::Set(d32, 0x7fff)));
+  const VI32 field = hn::ShiftRightSame(magnitude, mantissa_bits);
+  const VI32 power = hn::Max(field, hn::Set(di32, channel.least_power));
+  const VI32 own = hn::Max(field, hn::Set(di32, 1));
+  const VI32 width = hn::Clamp(hn::Sub(hn::Set(di32, channel.width), hn::ShiftLeft<1>(power)),
+                               hn::Set(di32, -kWidthZero),
+                               hn::Set(di32, kWidths - kWidthZero - 1));
+  const VI32 scale = hn::Clamp(hn::Add(width, hn::Set(di32, correction)),
+                               hn::Zero(di32),
+                               hn::Set(di32, static_cast<int>(kScales) - 1));
+  const VI32 significand =
+      hn::Sub(magnitude, hn::ShiftLeftSame(hn::Sub(own, hn::Set(di32, 1)), mantissa_bits));
+  const VI32 number = hn::BitCast(
+      di32, hn::Shr(hn::BitCast(d32, significand), hn::BitCast(d32, hn::Sub(power, own))));
+  const VI32 sign = hn::Neg(hn::BitCast(di32, hn::ShiftRight<15>(element)));
+  return {hn::Xor(number, sign), power, hn::BitCast(d32, scale)};
+}
+
+// Bits of each cell's magnitude that it does not tell.
+HWY_INLINE V32 hidden_bits(const ResidualChannel& channel, VI32 number, VI32 power) {
+  const hn::FixedTag<float, 8> df;
+  const V32 exponent = hn::ShiftRight<23>(hn::BitCast(d32, hn::ConvertTo(df, number)));
+  const VI32 width = hn::Sub(hn::BitCast(di32, exponent), hn::Set(di32, 126));
+  const VI32 whole = hn::Set(di32, static_cast<int>(channel.mantissa_bits) + 1);
+  const VI32 lacks = hn::Min(hn::Sub(whole, width), hn::Sub(power, hn::Set(di32, 1)));
+  const VI32 bits = hn::Max(lacks, hn::Zero(di32));
+  return hn::BitCast(
+      d32, hn::IfThenElse(hn::Eq(number, hn::Zero(di32)), hn::Set(di32, kMagnitudeBits), bits));
+}
+
+HWY_INLINE void decode_residual_step(Lanes& lanes,
+                                     const uint32_t* entries,
+                                     const ResidualChannel& channel,
+                                     int correction,
+                                     uint16_t* elements) {
+  std::array<Restored, 4> restored;
+  std::array<VI32, 4> codes, cells;
+  for (size_t i = 0; i < 4; ++i) {
+    const hn::FixedTag<uint16_t, 8> d_half;
+    restored[i] =
+        restored_at(channel, correction, hn::PromoteTo(d32, hn::LoadU(d_half, elements + 8 * i)));
+    codes[i] = decode_gathered(lanes, i, entries, restored[i].scale);
+  }
+  for (size_t i = 0; i < 4; ++i) {
+    // The ROM's low bits: 1 from scale 10 on, one more every other scale.
+    const VI32 scale = hn::BitCast(di32, restored[i].scale);
+    const VI32 low = hn::ShiftRight<1>(hn::Max(hn::Sub(scale, hn::Set(di32, 8)), hn::Zero(di32)));
+    const auto escaped = hn::Eq(codes[i], hn::Set(di32, kEscapeCode));
+    const VI32 bits = hn::IfThenElse(escaped, hn::Set(di32, kResidualBits), low);
+    const VI32 taken = hn::BitCast(di32, lanes.take(i, hn::BitCast(d32, bits)));
+    const VI32 symbol = hn::Sub(codes[i], hn::Set(di32, kSymbolZero));
+    const VI32 split = hn::Add(hn::Shl(symbol, low), taken);
+    const VI32 cell = hn::Add(restored[i].cell, hn::IfThenElse(escaped, taken, split));
+    cells[i] = hn::ShiftRight<16>(hn::ShiftLeft<16>(cell));
+  }
+  std::array<V32, 4> out;
+  for (size_t i = 0; i < 4; ++i) {
+    const int mantissa_bits = static_cast<int>(channel.mantissa_bits);
+    const VI32 sign = hn::ShiftRight<31>(cells[i]);
+    const VI32 number = hn::Xor(cells[i], sign);
+    const V32 bits = hidden_bits(channel, number, restored[i].power);
+    const V32 hidden = lanes.take(i, bits);
+    const V32 power = hn::BitCast(d32, restored[i].power);
+    const V32 above =
+        hn::ShiftLeftSame(hn::Sub(hn::Sub(power, bits), hn::Set(d32, 1)), mantissa_bits);
+    const V32 shown = hn::Add(hn::Shl(hn::BitCast(d32, number), bits), above);
+    const auto is_zero = hn::RebindMask(d32, hn::Eq(number, hn::Zero(di32)));
+    const V32 magnitude = hn::Add(hn::IfThenZeroElse(is_zero, shown), hidden);
+    out[i] = hn::Or(hn::And(magnitude, hn::Set(d32, 0x7fff)),
+                    hn::And(hn::BitCast(d32, sign), hn::Set(d32, 0x8000)));
+  }
+  for (size_t half = 0; half < 2; ++half) {
+    hn::StoreU(narrowed(out[2 * half], out[2 * half + 1]), d16, elements + 16 * half);
+  }
+}
+
+inline bool decode_residuals(LaneCursor& cursor,
+                             const ResidualShape& shape,
+                             size_t n_tokens,
+                             uint16_t* elements) {
+  static const std::vector<uint32_t> entries = slot_entries(residual_tables().by_slot);
+  Lanes lanes(cursor);
+  for (const ChannelModel& model : shape.model.channels) {
+    const ResidualChannel channel = residual_channel(shape, model);
+    for (size_t token = 0; token < n_tokens; token += kLanes, elements += kLanes) {
+      decode_residual_step(lanes, entries.data(), channel, shape.correction, elements);
+      if (ran_out(lanes, cursor)) {
+        return false;
+      }
+    }
+  }
+  lanes.save(cursor);
+  return true;
+}
+
+}  // namespace sluice::codec::HWY_NAMESPACE
+
+HWY_AFTER_NAMESPACE();
+
+#endif

@@ -1,0 +1,348 @@
+// From quantised components to elements, and rows to columns (FORMAT.md, "Values", "Basis" and
+// "Rotation"). Included once for each target by vector_kernels.cc.
+#if defined(SLUICE_CODEC_VECTOR_VALUES) == defined(HWY_TARGET_TOGGLE)
+#ifdef SLUICE_CODEC_VECTOR_VALUES
+#undef SLUICE_CODEC_VECTOR_VALUES
+#else
+#define SLUICE_CODEC_VECTOR_VALUES
+#endif
+
+#include <algorithm>
+#include <bit>
+
+#include "codec/progressive_rom.h"
+#include "codec/scalar/scalar.h"
+#include "codec/vector/lanes-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+
+namespace sluice::codec::HWY_NAMESPACE {
+
+inline void place_in_steps(const StepPlace& place,
+                           uint8_t scale,
+                           std::span<const int16_t> quantised,
+                           int16_t* coefficients) {
+  const auto index = static_cast<size_t>(place.level) - 1;
+  const auto& offsets = kOffsets[index][scale];
+  constexpr int kThirds[] = {1, 3, 9};
+  const VI16 eighth = hn::Set(di16, static_cast<int16_t>(kThirds[index] << (place.step_bits - 3)));
+  const VI16 first = hn::Set(di16, offsets[0]), second = hn::Set(di16, offsets[1]),
+             third = hn::Set(di16, offsets[2]);
+  for (size_t token = 0; token < quantised.size(); token += 16) {
+    const VI16 q = hn::LoadU(di16, quantised.data() + token);
+    const VI16 size = hn::Abs(q);
+    const VI16 offset =
+        hn::IfThenElse(hn::Gt(size, hn::Set(di16, 2)),
+                       third,
+                       hn::IfThenElse(hn::Gt(size, hn::Set(di16, 1)), second, first));
+    const VI16 eighths = hn::Sub(hn::ShiftLeft<3>(size), offset);
+    const VI16 coefficient = hn::Mul(eighths, eighth);
+    // psignw: 0 where q is 0.
+    hn::StoreU(VI16{_mm256_sign_epi16(coefficient.raw, q.raw)}, di16, coefficients + token);
+  }
+}
+
+HWY_INLINE void turn(const GivensPair& pair, size_t n_tokens, int16_t* values) {
+  int16_t* first = values + pair.first * n_tokens;
+  int16_t* second = values + pair.second * n_tokens;
+  const VI16 cosine = hn::Set(di16, pair.cosine), sine = hn::Set(di16, pair.sine);
+  for (size_t token = 0; token < n_tokens; token += 16) {
+    const VI16 x = hn::LoadU(di16, first + token), y = hn::LoadU(di16, second + token);
+    hn::StoreU(
+        hn::Sub(hn::MulFixedPoint15(x, cosine), hn::MulFixedPoint15(y, sine)), di16, first + token);
+    hn::StoreU(hn::Add(hn::MulFixedPoint15(y, cosine), hn::MulFixedPoint15(x, sine)),
+               di16,
+               second + token);
+  }
+}
+
+// Sums of products of two channels' coefficients with two weights each, for eight tokens.
+HWY_INLINE VI32 sum_of_two(VI16 both, int16_t first_weight, int16_t second_weight) {
+  const auto weights = static_cast<uint32_t>(static_cast<uint16_t>(first_weight)) |
+                       static_cast<uint32_t>(static_cast<uint16_t>(second_weight)) << 16;
+  return VI32{_mm256_madd_epi16(both.raw, hn::Set(d32, weights).raw)};
+}
+
+inline constexpr size_t kRowsAtOnce = 2;
+
+// kRowsAtOnce rows of a product with one matrix, 32 tokens. `in` has coefficients of channels 2k
+// and 2k + 1 in turn: [k][token][2]. Requires: an even number of channels.
+HWY_INLINE void multiply_rows(size_t channels,
+                              const int16_t* weights,
+                              size_t row_step,
+                              size_t k_step,
+                              const int16_t* in,
+                              int16_t* out,
+                              size_t n_tokens) {
+  std::array<std::array<VI32, 4>, kRowsAtOnce> sums;
+  for (auto& row : sums) {
+    row.fill(hn::Set(di32, 1 << 14));
+  }
+  for (size_t k = 0; k < channels; k += 2, in += 2 * kLanes, weights += 2 * k_step) {
+    std::array<VI16, 4> both;
+    for (size_t i = 0; i < 4; ++i) {
+      both[i] = hn::Load(di16, in + 16 * i);
+    }
+    for (size_t row = 0; row < kRowsAtOnce; ++row) {
+      const int16_t* weight = weights + row * row_step;
+      for (size_t i = 0; i < 4; ++i) {
+        sums[row][i] = hn::Add(sums[row][i], sum_of_two(both[i], weight[0], weight[k_step]));
+      }
+    }
+  }
+  for (size_t row = 0; row < kRowsAtOnce; ++row) {
+    for (size_t half = 0; half < 2; ++half) {
+      // Modulo 2^16, so the lower halves; tokens were taken in pair order.
+      const V32 low = hn::Set(d32, 0xffff);
+      const V32 a = hn::And(hn::BitCast(d32, hn::ShiftRight<15>(sums[row][2 * half])), low);
+      const V32 b = hn::And(hn::BitCast(d32, hn::ShiftRight<15>(sums[row][2 * half + 1])), low);
+      hn::StoreU(hn::BitCast(di16, to_pair(a, b)), di16, out + row * n_tokens + 16 * half);
+    }
+  }
+}
+
+inline void multiply_all(const Basis& basis,
+                         bool transposed,
+                         size_t n_tokens,
+                         std::span<int16_t> values,
+                         std::vector<int16_t>& scratch) {
+  const size_t size = basis.matrix_channels;
+  constexpr size_t kAlign = 32 / sizeof(int16_t);
+  scratch.resize(std::max(scratch.size(), size * kLanes + kAlign));
+  auto misaligned = reinterpret_cast<uintptr_t>(scratch.data()) % 32 / sizeof(int16_t);
+  int16_t* in = scratch.data() + (kAlign - misaligned) % kAlign;
+  const size_t row_step = transposed ? 1 : size, k_step = transposed ? size : 1;
+  const int16_t* matrix = basis.matrices.data();
+  for (; !values.empty(); values = values.subspan(size * n_tokens), matrix += size * size) {
+    for (size_t token = 0; token < n_tokens; token += kLanes) {
+      for (size_t k = 0; k < size; k += 2) {
+        for (size_t half = 0; half < 2; ++half) {
+          const int16_t* at = values.data() + k * n_tokens + token + 16 * half;
+          const VI16 first = hn::LoadU(di16, at), second = hn::LoadU(di16, at + n_tokens);
+          int16_t* to = in + (k * kLanes + 32 * half);
+          hn::Store(hn::InterleaveLower(di16, first, second), di16, to);
+          hn::Store(hn::InterleaveUpper(di16, first, second), di16, to + 16);
+        }
+      }
+      for (size_t row = 0; row < size; row += kRowsAtOnce) {
+        multiply_rows(size,
+                      matrix + row * row_step,
+                      row_step,
+                      k_step,
+                      in,
+                      values.data() + row * n_tokens + token,
+                      n_tokens);
+      }
+    }
+  }
+}
+
+inline void to_channels(const Basis& basis,
+                        size_t n_tokens,
+                        std::span<int16_t> values,
+                        std::vector<int16_t>& scratch) {
+  if (basis.matrix_channels % kRowsAtOnce != 0) {
+    sluice::codec::to_channels(basis, n_tokens, values, scratch);
+    return;
+  }
+  for (const GivensPair& pair : basis.pairs) {
+    turn(pair, n_tokens, values.data());
+  }
+  if (!basis.matrices.empty()) {
+    multiply_all(basis, false, n_tokens, values, scratch);
+  }
+}
+
+HWY_INLINE VI32 scaled_up(const ChannelModel& model, const int16_t* coefficients) {
+  const hn::FixedTag<int16_t, 8> d_half;
+  const VI32 coefficient = hn::PromoteTo(di32, hn::LoadU(d_half, coefficients));
+  const VI32 product = hn::Mul(coefficient, hn::Set(di32, model.mantissa));
+  const VI32 half = hn::Set(di32, 1 << (model.shift - 1));
+  return hn::Add(hn::ShiftRightSame(hn::Add(product, half), model.shift),
+                 hn::Set(di32, model.mean));
+}
+
+// (a x cosine - b x sine + 2^29) >> 30, the lower 32 bits. Products are of 64 bits: even lanes,
+// then odd ones.
+template <bool kAdd>
+HWY_INLINE VI32 turned(VI32 a, VI32 cosine, VI32 b, VI32 sine) {
+  const hn::FixedTag<int64_t, 4> d64;
+  const hn::FixedTag<uint64_t, 4> du64;
+  const auto odd = [&](VI32 v) {
+    return hn::BitCast(di32, hn::ShiftRight<32>(hn::BitCast(du64, v)));
+  };
+  const auto half = hn::Set(d64, int64_t{1} << 29);
+  const auto sum = [&](VI32 x, VI32 c, VI32 y, VI32 s) {
+    const auto left = hn::Add(hn::MulEven(x, c), half), right = hn::MulEven(y, s);
+    return hn::BitCast(du64, kAdd ? hn::Add(left, right) : hn::Sub(left, right));
+  };
+  const auto even_sum = hn::ShiftRight<30>(sum(a, cosine, b, sine));
+  const auto odd_sum = hn::ShiftLeft<2>(sum(odd(a), odd(cosine), odd(b), odd(sine)));
+  return hn::OddEven(hn::BitCast(di32, odd_sum), hn::BitCast(di32, even_sum));
+}
+
+// 16 tokens of a channel as elements. Integers below 2^24 and powers of two are exact in f32.
+template <class Format>
+HWY_INLINE void store_elements(const Format& format, VI32 low, VI32 high, uint8_t* out) {
+  const hn::FixedTag<float, 8> df;
+  format.store(hn::Mul(hn::ConvertTo(df, low), format.unit),
+               hn::Mul(hn::ConvertTo(df, high), format.unit),
+               out);
+}
+
+using VF = hn::Vec<hn::FixedTag<float, 8>>;
+
+struct AsBf16 {
+  static constexpr size_t kBytes = 2;
+  VF unit;
+
+  HWY_INLINE void store(VF low, VF high, uint8_t* out) const {
+    hn::StoreU(narrowed(rounded(low), rounded(high)), d16, reinterpret_cast<uint16_t*>(out));
+  }
+
+  static HWY_INLINE V32 rounded(VF value) {
+    const V32 bits = hn::BitCast(d32, value);
+    const V32 tie = hn::And(hn::ShiftRight<16>(bits), hn::Set(d32, 1));
+    return hn::ShiftRight<16>(hn::Add(hn::Add(bits, hn::Set(d32, 0x7fff)), tie));
+  }
+};
+
+struct AsF16 {
+  static constexpr size_t kBytes = 2;
+  VF unit;
+
+  HWY_INLINE void store(VF low, VF high, uint8_t* out) const {
+    const hn::FixedTag<hwy::float16_t, 8> d_half;
+    const VF most = hn::Set(hn::FixedTag<float, 8>(), 65504.0f);
+    const auto narrow = [&](VF value) {
+      return hn::DemoteTo(d_half, hn::Clamp(value, hn::Neg(most), most));
+    };
+    auto* to = reinterpret_cast<hwy::float16_t*>(out);
+    hn::StoreU(narrow(low), d_half, to);
+    hn::StoreU(narrow(high), d_half, to + 8);
+  }
+};
+
+struct AsF32 {
+  static constexpr size_t kBytes = 4;
+  VF unit;
+
+  HWY_INLINE void store(VF low, VF high, uint8_t* out) const {
+    const hn::FixedTag<float, 8> df;
+    hn::StoreU(low, df, reinterpret_cast<float*>(out));
+    hn::StoreU(high, df, reinterpret_cast<float*>(out) + 8);
+  }
+};
+
+// Calls visit with the format of the stored dtype.
+template <class Visit>
+HWY_INLINE void with_format(const ElementFormat& format, Visit visit) {
+  const VF unit = hn::Set(hn::FixedTag<float, 8>(),
+                          std::bit_cast<float>(static_cast<uint32_t>(127 - format.exponent) << 23));
+  switch (format.stored) {
+    case DType::bf16:
+      return visit(AsBf16{unit});
+    case DType::f16:
+      return visit(AsF16{unit});
+    default:
+      return visit(AsF32{unit});
+  }
+}
+
+inline void restore_channel(const ElementFormat& format,
+                            const ChannelModel& model,
+                            std::span<const int16_t> coefficients,
+                            uint8_t* elements) {
+  with_format(format, [&](auto as) {
+    for (size_t token = 0; token < coefficients.size(); token += 16) {
+      const int16_t* from = coefficients.data() + token;
+      store_elements(
+          as, scaled_up(model, from), scaled_up(model, from + 8), elements + token * as.kBytes);
+    }
+  });
+}
+
+inline void restore_pair(const ElementFormat& format,
+                         const ChannelModel& first_model,
+                         const ChannelModel& second_model,
+                         std::span<const int32_t> cosines,
+                         std::span<const int32_t> sines,
+                         const int16_t* first_coefficients,
+                         const int16_t* second_coefficients,
+                         uint8_t* first_elements,
+                         uint8_t* second_elements) {
+  with_format(format, [&](auto as) {
+    for (size_t token = 0; token < cosines.size(); token += 16) {
+      std::array<VI32, 2> first, second;
+      for (size_t half = 0; half < 2; ++half) {
+        const size_t at = token + 8 * half;
+        const VI32 x = scaled_up(first_model, first_coefficients + at);
+        const VI32 y = scaled_up(second_model, second_coefficients + at);
+        const VI32 cosine = hn::LoadU(di32, cosines.data() + at);
+        const VI32 sine = hn::LoadU(di32, sines.data() + at);
+        first[half] = turned<false>(x, cosine, y, sine);
+        second[half] = turned<true>(y, cosine, x, sine);
+      }
+      store_elements(as, first[0], first[1], first_elements + token * as.kBytes);
+      store_elements(as, second[0], second[1], second_elements + token * as.kBytes);
+    }
+  });
+}
+
+// 8 rows of 16 columns, as 16 rows of 8.
+HWY_INLINE void transpose_block(const uint8_t* in, size_t columns, uint8_t* out, size_t rows) {
+  std::array<V16, 8> row;
+  for (size_t i = 0; i < 8; ++i) {
+    row[i] = hn::LoadU(d16, reinterpret_cast<const uint16_t*>(in + 2 * i * columns));
+  }
+  const hn::FixedTag<uint64_t, 4> d64;
+  std::array<V32, 8> two;
+  for (size_t i = 0; i < 4; ++i) {  // rows 2i and 2i + 1
+    two[2 * i] = hn::BitCast(d32, hn::InterleaveLower(d16, row[2 * i], row[2 * i + 1]));
+    two[2 * i + 1] = hn::BitCast(d32, hn::InterleaveUpper(d16, row[2 * i], row[2 * i + 1]));
+  }
+  for (size_t upper = 0; upper < 2; ++upper) {  // columns 0-3 and 4-7 of each block
+    const auto a = hn::BitCast(d64, hn::InterleaveLower(d32, two[upper], two[2 + upper]));
+    const auto b = hn::BitCast(d64, hn::InterleaveUpper(d32, two[upper], two[2 + upper]));
+    const auto c = hn::BitCast(d64, hn::InterleaveLower(d32, two[4 + upper], two[6 + upper]));
+    const auto d = hn::BitCast(d64, hn::InterleaveUpper(d32, two[4 + upper], two[6 + upper]));
+    const std::array<hn::Vec<decltype(d64)>, 4> whole{hn::InterleaveLower(d64, a, c),
+                                                      hn::InterleaveUpper(d64, a, c),
+                                                      hn::InterleaveLower(d64, b, d),
+                                                      hn::InterleaveUpper(d64, b, d)};
+    for (size_t i = 0; i < 4; ++i) {
+      const hn::FixedTag<uint64_t, 2> d_half;
+      const size_t column = 4 * upper + i;
+      hn::StoreU(hn::LowerHalf(d_half, whole[i]),
+                 d_half,
+                 reinterpret_cast<uint64_t*>(out + 2 * column * rows));
+      hn::StoreU(hn::UpperHalf(d_half, whole[i]),
+                 d_half,
+                 reinterpret_cast<uint64_t*>(out + 2 * (column + 8) * rows));
+    }
+  }
+}
+
+inline void transpose(const uint8_t* in, size_t rows, size_t columns, uint8_t* out) {
+  const size_t whole_rows = rows / 8 * 8, whole_columns = columns / 16 * 16;
+  for (size_t column = 0; column < whole_columns; column += 16) {
+    for (size_t row = 0; row < whole_rows; row += 8) {
+      transpose_block(
+          in + 2 * (row * columns + column), columns, out + 2 * (column * rows + row), rows);
+    }
+  }
+  const auto move = [&](size_t row, size_t column) {
+    store_le(out + 2 * (column * rows + row), load_le<uint16_t>(in + 2 * (row * columns + column)));
+  };
+  for (size_t row = 0; row < rows; ++row) {
+    for (size_t column = row < whole_rows ? whole_columns : 0; column < columns; ++column) {
+      move(row, column);
+    }
+  }
+}
+
+}  // namespace sluice::codec::HWY_NAMESPACE
+
+HWY_AFTER_NAMESPACE();
+
+#endif
