@@ -191,21 +191,30 @@ Status decode_progressive_section(const ProgressivePage& page,
         shape, level, rows[0].bytes, rows[row].bytes, rows[row].place, quantised, workspace));
   }
   const LayerShape layer_form = layer_shape(page.header, slice.plane);
+  // Residuals need all layers' elements at once; without them one layer stays in the first cache.
+  const bool has_residuals = row < rows.size();
   const size_t layer_words = shape.layer_values() * dtype_bytes(shape.stored) / sizeof(uint16_t);
-  std::span<uint16_t> values = grown(workspace.values, slice.layers * layer_words);
+  std::span<uint16_t> values =
+      grown(workspace.values, (has_residuals ? slice.layers : 1) * layer_words);
   const auto layer_of = [&](uint32_t layer) {
-    return bytes_of(values.subspan(layer * layer_words, layer_words));
+    return bytes_of(values.subspan(has_residuals ? layer * layer_words : 0, layer_words));
   };
-  for (uint32_t layer = 0; layer < slice.layers; ++layer) {
+  const auto restore_one = [&](uint32_t layer) {
     restore(page, slice, shape, layer, level, quantised, workspace, layer_of(layer));
-  }
-  if (row < rows.size()) {
+  };
+  if (has_residuals) {
+    for (uint32_t layer = 0; layer < slice.layers; ++layer) {
+      restore_one(layer);
+    }
     SLUICE_CHECK(
         decode_residuals(shape, level, rows[row].bytes, rows[row].place, values, workspace));
   }
   const uint8_t* vector = exact.vectors.data();
   for_each_layer(
       page.header.geometry, slice, first_layer, out, [&](uint32_t layer, MutByteSpan elements) {
+        if (!has_residuals) {
+          restore_one(layer);
+        }
         scatter_layer(layer_form, *workspace.kernels, layer_of(layer), elements);
         for (size_t token = 0; token < shape.n_tokens; ++token) {
           if (exact.has(size_t{layer} * shape.n_tokens + token)) {

@@ -22,6 +22,7 @@ struct FirstTable {
 
   alignas(32) std::array<uint32_t, 32> ranges{};  // [31:16] frequency, [15:0] below
   std::array<int16_t, 33> below{};
+  std::array<int16_t, 32> last{};  // slot of each symbol
   size_t symbols = 0;
   int lowest = 0;           // value of the first symbol
   size_t window = 0;        // first of 16 symbols that nearly all slots have
@@ -40,6 +41,9 @@ struct FirstTable {
       }
     }
     below[symbols] = static_cast<int16_t>(sum);
+    for (size_t i = 0; i < symbols; ++i) {
+      last[i] = static_cast<int16_t>(below[i + 1] - 1);
+    }
     for (size_t first = 0; symbols > kWindow && first + kWindow < symbols; ++first) {
       if (width(first) > width(window)) {
         window = first;
@@ -60,15 +64,25 @@ inline const FirstTable& first_table(size_t scale) {
   return tables[scale];
 }
 
-// Of a pair of slots: how many of the bounds behind the first symbol's are not above them.
-template <size_t kSymbols>
-HWY_INLINE VI16 index_of(VI16 slots, const int16_t* below) {
-  VI16 index = hn::Zero(di16);
-  for (size_t i = 1; i < kSymbols; ++i) {
-    const auto above = hn::Gt(slots, hn::Set(di16, static_cast<int16_t>(below[i] - 1)));
-    index = hn::Sub(index, hn::VecFromMask(di16, above));
-  }
-  return index;
+using Halves = std::array<VI16, 2>;  // of the lanes, in pair order
+
+HWY_INLINE Halves slots_of(const Lanes& lanes) {
+  return {hn::BitCast(di16, to_pair(lanes.slots(0), lanes.slots(1))),
+          hn::BitCast(di16, to_pair(lanes.slots(2), lanes.slots(3)))};
+}
+
+// How many symbols end before each slot. Unrolled by hand: GCC 12 does not.
+template <size_t... kSymbol>
+HWY_INLINE Halves index_of(const Halves& slots,
+                           const int16_t* last,
+                           std::index_sequence<kSymbol...>) {
+  VI16 first = hn::Zero(di16), second = hn::Zero(di16);
+  const auto count = [&](VI16 end) HWY_ATTR {
+    first = hn::Sub(first, hn::VecFromMask(di16, hn::Gt(slots[0], end)));
+    second = hn::Sub(second, hn::VecFromMask(di16, hn::Gt(slots[1], end)));
+  };
+  (count(hn::Set(di16, last[kSymbol])), ...);
+  return {first, second};
 }
 
 template <size_t kSymbols>
@@ -82,20 +96,13 @@ HWY_INLINE V32 range_of(V32 index, const uint32_t* ranges) {
   return range;
 }
 
-struct PairOfSymbols {
-  std::array<VI16, 2> index;  // in pair order
-};
-
-// Decodes one of kSymbols from the first on, in every lane.
+// Decodes one of kSymbols from the first on, in every lane; returns which.
 template <size_t kSymbols>
-HWY_INLINE PairOfSymbols decode_among(Lanes& lanes, const FirstTable& table, size_t first) {
-  PairOfSymbols symbols;
+HWY_INLINE Halves decode_among(Lanes& lanes, const FirstTable& table, size_t first) {
+  const Halves symbols = index_of(
+      slots_of(lanes), table.last.data() + first, std::make_index_sequence<kSymbols - 1>());
   for (size_t half = 0; half < 2; ++half) {
-    const VI16 slots = hn::BitCast(di16, to_pair(lanes.slots(2 * half), lanes.slots(2 * half + 1)));
-    symbols.index[half] = index_of<kSymbols>(slots, table.below.data() + first);
-  }
-  for (size_t half = 0; half < 2; ++half) {
-    const V16 index = hn::BitCast(d16, symbols.index[half]);
+    const V16 index = hn::BitCast(d16, symbols[half]);
     for (size_t side = 0; side < 2; ++side) {
       const size_t i = 2 * half + side;
       const V32 wide = side == 0 ? hn::ZipLower(d32, index, hn::Zero(d16))
@@ -112,11 +119,9 @@ HWY_INLINE PairOfSymbols decode_among(Lanes& lanes, const FirstTable& table, siz
 // False: a slot has no symbol of the window.
 HWY_INLINE bool in_window(const Lanes& lanes, const FirstTable& table) {
   const VI16 low = hn::Set(di16, table.below[table.window]);
-  const VI16 high =
-      hn::Set(di16, static_cast<int16_t>(table.below[table.window + FirstTable::kWindow] - 1));
+  const VI16 high = hn::Set(di16, table.last[table.window + FirstTable::kWindow - 1]);
   auto outside = hn::MaskFromVec(hn::Zero(di16));
-  for (size_t half = 0; half < 2; ++half) {
-    const VI16 slots = hn::BitCast(di16, to_pair(lanes.slots(2 * half), lanes.slots(2 * half + 1)));
+  for (const VI16 slots : slots_of(lanes)) {
     outside = hn::Or(outside, hn::Or(hn::Lt(slots, low), hn::Gt(slots, high)));
   }
   return hn::AllFalse(di16, outside);
@@ -149,7 +154,7 @@ HWY_NOINLINE bool take_extra_bits(Lanes& lanes, const FirstTable& table, int16_t
 }
 
 HWY_INLINE bool decode_first_step(Lanes& lanes, const FirstTable& table, int16_t* values) {
-  PairOfSymbols symbols;
+  Halves symbols;
   size_t first = 0;
   if (table.symbols == 8) {
     symbols = decode_among<8>(lanes, table, 0);
@@ -163,8 +168,8 @@ HWY_INLINE bool decode_first_step(Lanes& lanes, const FirstTable& table, int16_t
   const VI16 lowest = hn::Set(di16, static_cast<int16_t>(table.lowest + static_cast<int>(first)));
   auto escaped = hn::MaskFromVec(hn::Zero(di16));
   for (size_t half = 0; half < 2; ++half) {
-    escaped = hn::Or(escaped, hn::Eq(symbols.index[half], last));
-    hn::StoreU(swapped(hn::Add(symbols.index[half], lowest)), di16, values + 16 * half);
+    escaped = hn::Or(escaped, hn::Eq(symbols[half], last));
+    hn::StoreU(swapped(hn::Add(symbols[half], lowest)), di16, values + 16 * half);
   }
   if (table.low_bits == 0 && hn::AllFalse(di16, escaped)) {
     return true;

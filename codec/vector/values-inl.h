@@ -46,92 +46,91 @@ HWY_INLINE void turn(const GivensPair& pair, size_t n_tokens, int16_t* values) {
   int16_t* first = values + pair.first * n_tokens;
   int16_t* second = values + pair.second * n_tokens;
   const VI16 cosine = hn::Set(di16, pair.cosine), sine = hn::Set(di16, pair.sine);
-  for (size_t token = 0; token < n_tokens; token += 16) {
+  const auto turn_16 = [&](size_t token) HWY_ATTR {
     const VI16 x = hn::LoadU(di16, first + token), y = hn::LoadU(di16, second + token);
-    hn::StoreU(
-        hn::Sub(hn::MulFixedPoint15(x, cosine), hn::MulFixedPoint15(y, sine)), di16, first + token);
+    hn::StoreU(hn::Sub(hn::MulFixedPoint15(x, cosine), hn::MulFixedPoint15(y, sine)),
+               di16,
+               first + token);
     hn::StoreU(hn::Add(hn::MulFixedPoint15(y, cosine), hn::MulFixedPoint15(x, sine)),
                di16,
                second + token);
+  };
+  for (size_t token = 0; token < n_tokens; token += kLanes) {
+    turn_16(token);
+    turn_16(token + 16);
   }
 }
 
-// Sums of products of two channels' coefficients with two weights each, for eight tokens.
-HWY_INLINE VI32 sum_of_two(VI16 both, int16_t first_weight, int16_t second_weight) {
-  const auto weights = static_cast<uint32_t>(static_cast<uint16_t>(first_weight)) |
-                       static_cast<uint32_t>(static_cast<uint16_t>(second_weight)) << 16;
-  return VI32{_mm256_madd_epi16(both.raw, hn::Set(d32, weights).raw)};
+// Two rows of a product with one matrix, 32 tokens. `in` has coefficients of channels 2k and 2k + 1
+// in turn, [k][token][2], tokens so that pair order of the results is memory order. Eight sums,
+// which have names because GCC 12 copies arrays of vectors at each turn.
+HWY_INLINE void multiply_two_rows(
+    size_t channels, const int16_t* weights, const int16_t* in, int16_t* out, size_t n_tokens) {
+  const VI32 half = hn::Set(di32, 1 << 14);
+  VI32 a0 = half, a1 = half, a2 = half, a3 = half, b0 = half, b1 = half, b2 = half, b3 = half;
+  const auto sum_of_two = [](VI32 sum, VI16 both, V32 weight) {
+    return hn::Add(sum, VI32{_mm256_madd_epi16(both.raw, weight.raw)});
+  };
+  for (size_t k = 0; k < channels; k += 2, in += 2 * kLanes) {
+    const V32 a = hn::Set(d32, load_le<uint32_t>(reinterpret_cast<const uint8_t*>(weights + k)));
+    const V32 b =
+        hn::Set(d32, load_le<uint32_t>(reinterpret_cast<const uint8_t*>(weights + channels + k)));
+    const VI16 c0 = hn::Load(di16, in), c1 = hn::Load(di16, in + 16), c2 = hn::Load(di16, in + 32),
+               c3 = hn::Load(di16, in + 48);
+    a0 = sum_of_two(a0, c0, a);
+    a1 = sum_of_two(a1, c1, a);
+    a2 = sum_of_two(a2, c2, a);
+    a3 = sum_of_two(a3, c3, a);
+    b0 = sum_of_two(b0, c0, b);
+    b1 = sum_of_two(b1, c1, b);
+    b2 = sum_of_two(b2, c2, b);
+    b3 = sum_of_two(b3, c3, b);
+  }
+  const auto store = [&](VI32 first, VI32 second, int16_t* to) {
+    // Modulo 2^16, so the lower halves.
+    const V32 low = hn::Set(d32, 0xffff);
+    const V32 x = hn::And(hn::BitCast(d32, hn::ShiftRight<15>(first)), low);
+    const V32 y = hn::And(hn::BitCast(d32, hn::ShiftRight<15>(second)), low);
+    hn::StoreU(hn::BitCast(di16, to_pair(x, y)), di16, to);
+  };
+  store(a0, a1, out);
+  store(a2, a3, out + 16);
+  store(b0, b1, out + n_tokens);
+  store(b2, b3, out + n_tokens + 16);
 }
 
-inline constexpr size_t kRowsAtOnce = 2;
-
-// kRowsAtOnce rows of a product with one matrix, 32 tokens. `in` has coefficients of channels 2k
-// and 2k + 1 in turn: [k][token][2]. Requires: an even number of channels.
-HWY_INLINE void multiply_rows(size_t channels,
-                              const int16_t* weights,
-                              size_t row_step,
-                              size_t k_step,
-                              const int16_t* in,
-                              int16_t* out,
-                              size_t n_tokens) {
-  std::array<std::array<VI32, 4>, kRowsAtOnce> sums;
-  for (auto& row : sums) {
-    row.fill(hn::Set(di32, 1 << 14));
-  }
-  for (size_t k = 0; k < channels; k += 2, in += 2 * kLanes, weights += 2 * k_step) {
-    std::array<VI16, 4> both;
-    for (size_t i = 0; i < 4; ++i) {
-      both[i] = hn::Load(di16, in + 16 * i);
-    }
-    for (size_t row = 0; row < kRowsAtOnce; ++row) {
-      const int16_t* weight = weights + row * row_step;
-      for (size_t i = 0; i < 4; ++i) {
-        sums[row][i] = hn::Add(sums[row][i], sum_of_two(both[i], weight[0], weight[k_step]));
-      }
-    }
-  }
-  for (size_t row = 0; row < kRowsAtOnce; ++row) {
-    for (size_t half = 0; half < 2; ++half) {
-      // Modulo 2^16, so the lower halves; tokens were taken in pair order.
-      const V32 low = hn::Set(d32, 0xffff);
-      const V32 a = hn::And(hn::BitCast(d32, hn::ShiftRight<15>(sums[row][2 * half])), low);
-      const V32 b = hn::And(hn::BitCast(d32, hn::ShiftRight<15>(sums[row][2 * half + 1])), low);
-      hn::StoreU(hn::BitCast(di16, to_pair(a, b)), di16, out + row * n_tokens + 16 * half);
+// 32 tokens of all channels, two channels in turn.
+HWY_INLINE void interleave_channels(size_t channels,
+                                    const int16_t* values,
+                                    size_t n_tokens,
+                                    int16_t* to) {
+  for (size_t k = 0; k < channels; k += 2) {
+    for (size_t half = 0; half < 2; ++half, to += kLanes) {
+      const int16_t* at = values + k * n_tokens + 16 * half;
+      const VI16 first = hn::LoadU(di16, at), second = hn::LoadU(di16, at + n_tokens);
+      hn::Store(hn::InterleaveLower(di16, first, second), di16, to);
+      hn::Store(hn::InterleaveUpper(di16, first, second), di16, to + 16);
     }
   }
 }
 
-inline void multiply_all(const Basis& basis,
-                         bool transposed,
+// Every matrix, of rows by columns.
+inline void multiply_all(std::span<const int16_t> matrices,
+                         size_t size,
                          size_t n_tokens,
                          std::span<int16_t> values,
                          std::vector<int16_t>& scratch) {
-  const size_t size = basis.matrix_channels;
   constexpr size_t kAlign = 32 / sizeof(int16_t);
   scratch.resize(std::max(scratch.size(), size * kLanes + kAlign));
-  auto misaligned = reinterpret_cast<uintptr_t>(scratch.data()) % 32 / sizeof(int16_t);
+  const size_t misaligned = reinterpret_cast<uintptr_t>(scratch.data()) % 32 / sizeof(int16_t);
   int16_t* in = scratch.data() + (kAlign - misaligned) % kAlign;
-  const size_t row_step = transposed ? 1 : size, k_step = transposed ? size : 1;
-  const int16_t* matrix = basis.matrices.data();
+  const int16_t* matrix = matrices.data();
   for (; !values.empty(); values = values.subspan(size * n_tokens), matrix += size * size) {
     for (size_t token = 0; token < n_tokens; token += kLanes) {
-      for (size_t k = 0; k < size; k += 2) {
-        for (size_t half = 0; half < 2; ++half) {
-          const int16_t* at = values.data() + k * n_tokens + token + 16 * half;
-          const VI16 first = hn::LoadU(di16, at), second = hn::LoadU(di16, at + n_tokens);
-          int16_t* to = in + (k * kLanes + 32 * half);
-          hn::Store(hn::InterleaveLower(di16, first, second), di16, to);
-          hn::Store(hn::InterleaveUpper(di16, first, second), di16, to + 16);
-        }
-      }
-      for (size_t row = 0; row < size; row += kRowsAtOnce) {
-        multiply_rows(size,
-                      matrix + row * row_step,
-                      row_step,
-                      k_step,
-                      in,
-                      values.data() + row * n_tokens + token,
-                      n_tokens);
+      interleave_channels(size, values.data() + token, n_tokens, in);
+      for (size_t row = 0; row < size; row += 2) {
+        multiply_two_rows(
+            size, matrix + row * size, in, values.data() + row * n_tokens + token, n_tokens);
       }
     }
   }
@@ -141,7 +140,7 @@ inline void to_channels(const Basis& basis,
                         size_t n_tokens,
                         std::span<int16_t> values,
                         std::vector<int16_t>& scratch) {
-  if (basis.matrix_channels % kRowsAtOnce != 0) {
+  if (basis.matrix_channels % 2 != 0) {
     sluice::codec::to_channels(basis, n_tokens, values, scratch);
     return;
   }
@@ -149,7 +148,7 @@ inline void to_channels(const Basis& basis,
     turn(pair, n_tokens, values.data());
   }
   if (!basis.matrices.empty()) {
-    multiply_all(basis, false, n_tokens, values, scratch);
+    multiply_all(basis.matrices, basis.matrix_channels, n_tokens, values, scratch);
   }
 }
 
