@@ -39,10 +39,10 @@ struct Refined {
 };
 
 HWY_INLINE Refined refined(VI16 coarser, V16 slots, V16 bounds) {
-  const VI16 size = hn::Min(hn::Abs(coarser), hn::Set(di16, kSizes - 1));
+  // Unsigned: that of -32768 is 2^15.
+  const V16 size = hn::Min(hn::BitCast(d16, hn::Abs(coarser)), hn::Set(d16, kSizes - 1));
   // Bytes 2 size and 2 size + 1 of either half of the table.
-  const V16 at =
-      hn::Add(hn::Mul(hn::BitCast(d16, size), hn::Set(d16, 0x0202)), hn::Set(d16, 0x0100));
+  const V16 at = hn::Add(hn::Mul(size, hn::Set(d16, 0x0202)), hn::Set(d16, 0x0100));
   const V16 zero_from = hn::TableLookupBytes(bounds, at);
   const V16 one_from = hn::TableLookupBytes(bounds, hn::Add(at, hn::Set(d16, 0x0808)));
   const VI16 slot = hn::BitCast(di16, slots);
