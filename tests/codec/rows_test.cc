@@ -176,7 +176,7 @@ TEST_P(Rows, ForgedBytesAreDamagedOrDecoded) {
   const Profile profile = parsed(made, RopePairing::neox);
   const Bytes page = small_page(profile, geometry);
   size_t damaged = 0;
-  for (size_t at = parse_page_header(page)->header_bytes(); at < page.size(); ++at) {
+  for (size_t at = parse_page_header(page)->header_bytes(); at < page.size(); at += 3) {
     Bytes forged = page;
     forged[at] ^= static_cast<uint8_t>(1 << at % 8);
     restamp(forged);
@@ -187,7 +187,7 @@ TEST_P(Rows, ForgedBytesAreDamagedOrDecoded) {
     damaged += status.has_error();
     EXPECT_TRUE(status.has_value() || status.error().code == Errc::damaged);
   }
-  EXPECT_GT(damaged, page.size() / 4);
+  EXPECT_GT(damaged, page.size() / 12);
 }
 
 INSTANTIATE_TEST_SUITE_P(Bases,

@@ -34,7 +34,7 @@ struct SmallProgressivePage {
 
 // Rows q3, q2, q1 and exact over a Givens basis; the token at position 3 is exact.
 struct SmallRowsPage {
-  PageGeometry geometry = kv_geometry(DType::bf16, 2, 32, 1, 24);
+  PageGeometry geometry = kv_geometry(DType::bf16, 1, 64, 1, 16);
   Profile profile = its_rows(geometry);
   Bytes tensors = tensors_of(profile, geometry, 3, 3);
   Bytes page = encoded({.encoding = Encoding::progressive,
