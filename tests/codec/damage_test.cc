@@ -137,7 +137,8 @@ TYPED_TEST(DamagedPage, WithASectionOfAnyLengthIsDamaged) {
   PageHeader header = parse_page_header(page).value();
   uint32_t before = header.sections[0].bytes;
   auto first = static_cast<ptrdiff_t>(this->small_.header_bytes);
-  auto source_bytes = static_cast<uint32_t>(this->small_.geometry.plane_bytes(0) * 2);
+  auto source_bytes =
+      static_cast<uint32_t>(this->small_.geometry.plane_bytes(0) * this->small_.geometry.layers);
   for (uint32_t bytes = 0; bytes < source_bytes; ++bytes) {
     Bytes forged = page;
     if (bytes < before) {
