@@ -243,7 +243,7 @@ void pack_raw_bits(const DirectShape& shape,
 }
 
 // Encodes one step: 32 tokens of one channel.
-void encode_step(LaneEncoder& lanes,
+void encode_step(LaneSink& lanes,
                  const DirectModel& model,
                  const uint16_t* values,
                  uint32_t low_bits) {
@@ -260,7 +260,9 @@ void encode_step(LaneEncoder& lanes,
       lanes.encode_bits(lane, values[lane] >> low_bits, 16 - low_bits);
     }
   }
-  lanes.encode_symbols(encode_tables().ranges[model.table].data(), symbols);
+  lanes.encode_symbols([&](size_t lane) -> const SymbolRange& {
+    return encode_tables().ranges[model.table][symbols[lane]];
+  });
 }
 
 }  // namespace
@@ -300,7 +302,7 @@ size_t encode_direct(const DirectShape& shape,
       DirectModel model = direct_model(tags[c], reference);
       for (size_t token = shape.n_tokens; token > 0; token -= kLanes) {
         const uint16_t* step = values.data() + c * shape.n_tokens + token - kLanes;
-        encode_step(lanes, model, step, shape.low_bits());
+        encode_step(lanes.sink(), model, step, shape.low_bits());
       }
     }
   }

@@ -15,6 +15,15 @@ const Kernels& scalar_kernels() {
                                .to_channels = to_channels,
                                .restore_channel = scalar::restore_channel,
                                .restore_pair = scalar::restore_pair,
+                               .fix_channel = scalar::fix_channel,
+                               .fix_pair = scalar::fix_pair,
+                               .to_components = to_components,
+                               .quantise = scalar::quantise,
+                               .coarsen = scalar::coarsen,
+                               .add_first_costs = scalar::add_first_costs,
+                               .encode_first = scalar::encode_first,
+                               .encode_refinement = scalar::encode_refinement,
+                               .encode_residuals = scalar::encode_residuals,
                                .transpose = scalar::transpose};
   return kernels;
 }

@@ -6,6 +6,7 @@
 // component's tokens.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -24,9 +25,9 @@ struct StepPlace {
   uint32_t step_bits = 3;  // a step of q1 is 2^step_bits coefficients
 };
 
-// What elements of a layer's channels are stored as.
+// Elements of a layer's channels: f32, f16 or bf16.
 struct ElementFormat {
-  DType stored = DType::bf16;
+  DType dtype = DType::bf16;
   int exponent = 0;  // of the fixed-point values, in units of 2^-exponent
 };
 
@@ -37,6 +38,13 @@ struct ResidualShape {
   Level level = Level::q1;
   int correction = 0;
 };
+
+// Corrections of a first row that an encoder tries: -4 to 3.
+inline constexpr int kCorrectionMin = -4;
+using CorrectionCosts = std::array<uint64_t, 8>;
+
+// Above every energy of a token that is quantised.
+inline constexpr uint32_t kEnergyMarked = 1u << 30;
 
 struct Kernels {
   const char* name;
@@ -91,6 +99,56 @@ struct Kernels {
                        const int16_t* second_coefficients,
                        uint8_t* first_elements,
                        uint8_t* second_elements);
+  // Elements of one channel to coefficients, less its mean. `energies`, of each token: their
+  // squares are added, up to kEnergyMarked; an element that has no coefficient is 0 and makes it
+  // that.
+  void (*fix_channel)(const ElementFormat& format,
+                      const ChannelModel& model,
+                      size_t n_tokens,
+                      const uint8_t* elements,
+                      int16_t* coefficients,
+                      uint32_t* energies);
+  // The same for two that are rotated together.
+  void (*fix_pair)(const ElementFormat& format,
+                   const ChannelModel& first_model,
+                   const ChannelModel& second_model,
+                   std::span<const int32_t> cosines,
+                   std::span<const int32_t> sines,
+                   const uint8_t* first_elements,
+                   const uint8_t* second_elements,
+                   int16_t* first_coefficients,
+                   int16_t* second_coefficients,
+                   uint32_t* energies);
+  // See basis.h.
+  void (*to_components)(const Basis& basis,
+                        size_t n_tokens,
+                        std::span<int16_t> values,
+                        std::vector<int16_t>& scratch);
+  // Coefficients to values of level q1, in place.
+  void (*quantise)(uint32_t step_bits, std::span<int16_t> values);
+  // Values of level q1 to those of another.
+  void (*coarsen)(Level level, std::span<const int16_t> finest, int16_t* values);
+
+  // Adds what a layer's first row would cost under each correction, in 1/128 bit.
+  void (*add_first_costs)(std::span<const uint8_t> scales,
+                          size_t n_tokens,
+                          const int16_t* values,
+                          CorrectionCosts& costs);
+  // Encode a layer's rows, from their last step to their first. `values`: of the row's level.
+  void (*encode_first)(LaneSink& lanes,
+                       std::span<const uint8_t> scales,
+                       size_t n_tokens,
+                       const int16_t* values);
+  void (*encode_refinement)(LaneSink& lanes,
+                            std::span<const uint8_t> scales,
+                            size_t n_tokens,
+                            const int16_t* values);
+  void (*encode_residuals)(LaneSink& lanes,
+                           const ResidualShape& shape,
+                           size_t n_tokens,
+                           const uint16_t* restored,
+                           const uint16_t* source);
+
   // [row][column] to [column][row], elements of 2 bytes.
   void (*transpose)(const uint8_t* in, size_t rows, size_t columns, uint8_t* out);
 };

@@ -78,37 +78,6 @@ int choose_correction(const std::vector<Occurrence>& occurring) {
   return best;
 }
 
-// Encodes 32 tokens of one channel.
-void encode_step(LaneEncoder& lanes,
-                 const ResidualChannel& channel,
-                 int correction,
-                 const uint16_t* restored,
-                 const uint16_t* source) {
-  std::array<int16_t, kLanes> residuals;
-  std::array<size_t, kLanes> scales;
-  LaneCodes codes;
-  for (size_t lane = kLanes; lane-- > 0;) {
-    const Grid grid = channel.grid(restored[lane]);
-    const int16_t cell = grid.cell(source[lane]);
-    residuals[lane] = static_cast<int16_t>(cell - grid.cell(restored[lane]));
-    scales[lane] = residual_scale(channel.width_on(grid), correction);
-    codes[lane] = code_of(kResidualModels[scales[lane]], residuals[lane]);
-    if (uint32_t bits = grid.hidden_bits(cell); bits != 0) {
-      lanes.encode_bits(lane, source[lane] & ((1u << bits) - 1), bits);
-    }
-  }
-  for (size_t lane = kLanes; lane-- > 0;) {
-    const ScaleModel& model = kResidualModels[scales[lane]];
-    uint32_t bits = codes[lane] == kEscapeCode ? kResidualBits : model.low_bits;
-    if (bits != 0) {
-      lanes.encode_bits(lane, static_cast<uint32_t>(residuals[lane]) & ((1u << bits) - 1), bits);
-    }
-  }
-  lanes.encode_symbols([&](size_t lane) -> const SymbolRange& {
-    return residual_tables().ranges[scales[lane]][codes[lane]];
-  });
-}
-
 }  // namespace
 
 size_t encode_residuals(const ProgressiveShape& shape,
@@ -122,21 +91,14 @@ size_t encode_residuals(const ProgressiveShape& shape,
   }
   constexpr std::array<uint8_t, kSeedBytes> kNoSeed{};
   LaneEncoder lanes(ByteSpan(kNoSeed).first(0), 3 * restored.size(), workspace.words);
-  size_t at = shape.values();
   for (size_t layer = shape.layers.size(); layer-- > 0;) {
     const size_t first = layer * shape.layer_values();
     ResidualShape residuals{.model = shape.model(layer), .stored = shape.stored, .level = level};
     residuals.correction = choose_correction(
         occurrences(residuals, shape.n_tokens, restored.data() + first, source.data() + first));
     out[layer] = static_cast<uint8_t>(residuals.correction);
-    const std::vector<ChannelModel>& channels = residuals.model.channels;
-    for (size_t c = channels.size(); c-- > 0;) {
-      const ResidualChannel channel = residual_channel(residuals, channels[c]);
-      for (size_t token = shape.n_tokens; token > 0; token -= kLanes) {
-        at -= kLanes;
-        encode_step(lanes, channel, residuals.correction, &restored[at], &source[at]);
-      }
-    }
+    workspace.kernels->encode_residuals(
+        lanes.sink(), residuals, shape.n_tokens, restored.data() + first, source.data() + first);
   }
   size_t coded_bytes = lanes.write(out.subspan(shape.layers.size()));
   return coded_bytes == 0 ? 0 : shape.layers.size() + coded_bytes;

@@ -241,7 +241,7 @@ template <class Visit>
 HWY_INLINE void with_format(const ElementFormat& format, Visit visit) {
   const VF unit = hn::Set(hn::FixedTag<float, 8>(),
                           std::bit_cast<float>(static_cast<uint32_t>(127 - format.exponent) << 23));
-  switch (format.stored) {
+  switch (format.dtype) {
     case DType::bf16:
       return visit(AsBf16{unit});
     case DType::f16:

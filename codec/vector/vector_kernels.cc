@@ -34,6 +34,15 @@ const Kernels* kernels_of_target() {
                                .to_channels = HWY_NAMESPACE::to_channels,
                                .restore_channel = restore_channel,
                                .restore_pair = restore_pair,
+                               .fix_channel = scalar::fix_channel,
+                               .fix_pair = scalar::fix_pair,
+                               .to_components = sluice::codec::to_components,
+                               .quantise = scalar::quantise,
+                               .coarsen = scalar::coarsen,
+                               .add_first_costs = scalar::add_first_costs,
+                               .encode_first = scalar::encode_first,
+                               .encode_refinement = scalar::encode_refinement,
+                               .encode_residuals = scalar::encode_residuals,
                                .transpose = transpose};
   return &kernels;
 #else
