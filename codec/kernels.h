@@ -15,6 +15,7 @@
 #include "codec/direct.h"
 #include "codec/lanes.h"
 #include "codec/profile.h"
+#include "codec/progressive_tables.h"
 #include "src/model/geometry.h"
 
 namespace sluice::codec {
@@ -38,10 +39,6 @@ struct ResidualShape {
   Level level = Level::q1;
   int correction = 0;
 };
-
-// Corrections of a first row that an encoder tries: -4 to 3.
-inline constexpr int kCorrectionMin = -4;
-using CorrectionCosts = std::array<uint64_t, 8>;
 
 // Above every energy of a token that is quantised.
 inline constexpr uint32_t kEnergyMarked = 1u << 30;

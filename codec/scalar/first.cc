@@ -1,6 +1,5 @@
 // The oracle's first rows (FORMAT.md, "Symbols").
 #include <algorithm>
-#include <tuple>
 
 #include "codec/progressive_tables.h"
 #include "codec/scalar/scalar.h"
@@ -42,30 +41,6 @@ bool decode_step(LaneCursor& lanes, size_t scale, int16_t* values) {
     good = decode_extra_bits(lanes, codes, low_bits, values);
   }
   return good && !lanes.words_ran_out();
-}
-
-// Values beyond are escapes under every table.
-constexpr int kCountedMax = 128;
-
-// By scale + correction - kCorrectionMin.
-using CostRow = std::array<uint16_t, kScales + std::tuple_size_v<CorrectionCosts>>;
-
-// What each value costs, by value + 128.
-const std::array<CostRow, 2 * kCountedMax + 1>& value_costs() {
-  static const auto costs = [] {
-    std::array<CostRow, 2 * kCountedMax + 1> built;
-    for (int value = -kCountedMax; value <= kCountedMax; ++value) {
-      CostRow& row = built[static_cast<size_t>(value + kCountedMax)];
-      for (size_t i = 0; i < row.size(); ++i) {
-        const int scale =
-            std::clamp(static_cast<int>(i) + kCorrectionMin, 0, static_cast<int>(kScales) - 1);
-        row[i] = static_cast<uint16_t>(
-            cost_of_value(kScaleModels[static_cast<size_t>(scale)], value, kEscapeBits));
-      }
-    }
-    return built;
-  }();
-  return costs;
 }
 
 // Encodes 32 tokens of one component.

@@ -13,6 +13,7 @@
 #include "codec/progressive_tables.h"
 #include "codec/residual_grid.h"
 #include "codec/vector/lanes-inl.h"
+#include "codec/vector/sink-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 
@@ -142,24 +143,45 @@ struct Restored {
   V32 scale;
 };
 
-HWY_INLINE Restored restored_at(const ResidualChannel& channel, int correction, V32 element) {
-  const int mantissa_bits = static_cast<int>(channel.mantissa_bits);
+// Where elements stand on grids of these powers, which are not below their own.
+HWY_INLINE VI32 cell_of(uint32_t mantissa_bits, V32 element, VI32 power) {
+  const int digits = static_cast<int>(mantissa_bits);
   const VI32 magnitude = hn::BitCast(di32, hn::And(element, hn::Set(d32, 0x7fff)));
-  const VI32 field = hn::ShiftRightSame(magnitude, mantissa_bits);
+  const VI32 own = hn::Max(hn::ShiftRightSame(magnitude, digits), hn::Set(di32, 1));
+  const VI32 one = hn::Set(di32, 1);
+  const VI32 significand = hn::Sub(magnitude, hn::ShiftLeftSame(hn::Sub(own, one), digits));
+  const VI32 beyond = hn::Sub(magnitude, hn::ShiftLeftSame(hn::Sub(power, one), digits));
+  const VI32 down = hn::Sub(power, own);
+  const V32 within = hn::Shr(hn::BitCast(d32, significand), hn::BitCast(d32, down));
+  const VI32 number =
+      hn::IfThenElse(hn::Gt(down, hn::Zero(di32)), hn::BitCast(di32, within), beyond);
+  const VI32 sign = hn::Neg(hn::BitCast(di32, hn::ShiftRight<15>(element)));
+  return hn::Xor(number, sign);
+}
+
+HWY_INLINE Restored restored_at(const ResidualChannel& channel, int correction, V32 element) {
+  const VI32 field = hn::BitCast(di32,
+                                 hn::ShiftRightSame(hn::And(element, hn::Set(d32, 0x7fff)),
+                                                    static_cast<int>(channel.mantissa_bits)));
   const VI32 power = hn::Max(field, hn::Set(di32, channel.least_power));
-  const VI32 own = hn::Max(field, hn::Set(di32, 1));
   const VI32 width = hn::Clamp(hn::Sub(hn::Set(di32, channel.width), hn::ShiftLeft<1>(power)),
                                hn::Set(di32, -kWidthZero),
                                hn::Set(di32, kWidths - kWidthZero - 1));
   const VI32 scale = hn::Clamp(hn::Add(width, hn::Set(di32, correction)),
                                hn::Zero(di32),
                                hn::Set(di32, static_cast<int>(kScales) - 1));
-  const VI32 significand =
-      hn::Sub(magnitude, hn::ShiftLeftSame(hn::Sub(own, hn::Set(di32, 1)), mantissa_bits));
-  const VI32 number = hn::BitCast(
-      di32, hn::Shr(hn::BitCast(d32, significand), hn::BitCast(d32, hn::Sub(power, own))));
-  const VI32 sign = hn::Neg(hn::BitCast(di32, hn::ShiftRight<15>(element)));
-  return {hn::Xor(number, sign), power, hn::BitCast(d32, scale)};
+  return {cell_of(channel.mantissa_bits, element, power), power, hn::BitCast(d32, scale)};
+}
+
+// The ROM's low bits: 1 from scale 10 on, one more every other scale.
+HWY_INLINE VI32 residual_low_bits(V32 scale) {
+  const VI32 over = hn::Sub(hn::BitCast(di32, scale), hn::Set(di32, 8));
+  return hn::ShiftRight<1>(hn::Max(over, hn::Zero(di32)));
+}
+
+// Modulo 2^16, in two's complement.
+HWY_INLINE VI32 wrapped(VI32 value) {
+  return hn::ShiftRight<16>(hn::ShiftLeft<16>(value));
 }
 
 // Bits of each cell's magnitude that it does not tell.
@@ -188,16 +210,14 @@ HWY_INLINE void decode_residual_step(Lanes& lanes,
     codes[i] = decode_gathered(lanes, i, entries, restored[i].scale);
   }
   for (size_t i = 0; i < 4; ++i) {
-    // The ROM's low bits: 1 from scale 10 on, one more every other scale.
-    const VI32 scale = hn::BitCast(di32, restored[i].scale);
-    const VI32 low = hn::ShiftRight<1>(hn::Max(hn::Sub(scale, hn::Set(di32, 8)), hn::Zero(di32)));
+    const VI32 low = residual_low_bits(restored[i].scale);
     const auto escaped = hn::Eq(codes[i], hn::Set(di32, kEscapeCode));
     const VI32 bits = hn::IfThenElse(escaped, hn::Set(di32, kResidualBits), low);
     const VI32 taken = hn::BitCast(di32, lanes.take(i, hn::BitCast(d32, bits)));
     const VI32 symbol = hn::Sub(codes[i], hn::Set(di32, kSymbolZero));
     const VI32 split = hn::Add(hn::Shl(symbol, low), taken);
     const VI32 cell = hn::Add(restored[i].cell, hn::IfThenElse(escaped, taken, split));
-    cells[i] = hn::ShiftRight<16>(hn::ShiftLeft<16>(cell));
+    cells[i] = wrapped(cell);
   }
   std::array<V32, 4> out;
   for (size_t i = 0; i < 4; ++i) {
@@ -237,6 +257,86 @@ inline bool decode_residuals(LaneCursor& cursor,
   }
   lanes.save(cursor);
   return true;
+}
+
+// By scale and code: [31:16] frequency, [15:0] below.
+inline const uint32_t* residual_ranges() {
+  static const std::vector<uint32_t> ranges = [] {
+    std::vector<uint32_t> built;
+    for (const auto& of_scale : residual_tables().ranges) {
+      for (const SymbolRange& range : of_scale) {
+        built.push_back(range.frequency << 16 | range.below);
+      }
+    }
+    return built;
+  }();
+  return ranges.data();
+}
+
+// Scales below this one have symbols -3 to 3, others -15 to 15.
+inline int first_wide_residual() {
+  static const auto first = std::find_if(kResidualModels.begin(),
+                                         kResidualModels.end(),
+                                         [](const ScaleModel& m) { return m.frequencies[0] != 0; });
+  return static_cast<int>(first - kResidualModels.begin());
+}
+
+HWY_INLINE void encode_residual_step(Sink& sink,
+                                     const uint32_t* ranges,
+                                     int first_wide,
+                                     const ResidualChannel& channel,
+                                     int correction,
+                                     const uint16_t* restored,
+                                     const uint16_t* source) {
+  const hn::FixedTag<uint16_t, 8> d_half;
+  std::array<VI32, 4> residuals, low_bits, codes;
+  std::array<V32, 4> scales;
+  for (size_t i = 4; i-- > 0;) {
+    const V32 before = hn::PromoteTo(d32, hn::LoadU(d_half, restored + 8 * i));
+    const V32 element = hn::PromoteTo(d32, hn::LoadU(d_half, source + 8 * i));
+    const Restored at = restored_at(channel, correction, before);
+    const VI32 cell = cell_of(channel.mantissa_bits, element, at.power);
+    const VI32 number = hn::Xor(cell, hn::ShiftRight<31>(cell));
+    sink.give(i, element, hidden_bits(channel, number, at.power));
+    residuals[i] = wrapped(hn::Sub(cell, at.cell));
+    low_bits[i] = residual_low_bits(at.scale);
+    scales[i] = at.scale;
+  }
+  for (size_t i = 4; i-- > 0;) {
+    const VI32 symbol = hn::Shr(residuals[i], low_bits[i]);
+    const auto is_narrow = hn::Lt(hn::BitCast(di32, scales[i]), hn::Set(di32, first_wide));
+    const VI32 most = hn::IfThenElse(is_narrow, hn::Set(di32, 3), hn::Set(di32, kSymbolZero));
+    const auto known = at_least(most, hn::Abs(symbol));
+    codes[i] = hn::IfThenElse(
+        known, hn::Add(symbol, hn::Set(di32, kSymbolZero)), hn::Set(di32, kEscapeCode));
+    const VI32 bits = hn::IfThenElse(known, low_bits[i], hn::Set(di32, kResidualBits));
+    sink.give(i, hn::BitCast(d32, residuals[i]), hn::BitCast(d32, bits));
+  }
+  for (size_t i = 4; i-- > 0;) {
+    const VI32 at = hn::Or(hn::BitCast(di32, hn::ShiftLeft<5>(scales[i])), codes[i]);
+    const V32 range = hn::GatherIndex(d32, ranges, at);
+    sink.encode(i, hn::ShiftRight<16>(range), hn::And(range, hn::Set(d32, 0xffff)));
+  }
+}
+
+inline void encode_residuals(LaneSink& lanes,
+                             const ResidualShape& shape,
+                             size_t n_tokens,
+                             const uint16_t* restored,
+                             const uint16_t* source) {
+  Sink sink(lanes);
+  const uint32_t* ranges = residual_ranges();
+  const int first_wide = first_wide_residual();
+  size_t at = shape.model.channels.size() * n_tokens;
+  for (size_t c = shape.model.channels.size(); c-- > 0;) {
+    const ResidualChannel channel = residual_channel(shape, shape.model.channels[c]);
+    for (size_t token = n_tokens; token > 0; token -= kLanes) {
+      at -= kLanes;
+      encode_residual_step(
+          sink, ranges, first_wide, channel, shape.correction, restored + at, source + at);
+    }
+  }
+  sink.save(lanes);
 }
 
 }  // namespace sluice::codec::HWY_NAMESPACE

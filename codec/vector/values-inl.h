@@ -42,17 +42,20 @@ inline void place_in_steps(const StepPlace& place,
   }
 }
 
+// kSign: -1 turns back.
+template <int kSign>
 HWY_INLINE void turn(const GivensPair& pair, size_t n_tokens, int16_t* values) {
   int16_t* first = values + pair.first * n_tokens;
   int16_t* second = values + pair.second * n_tokens;
   const VI16 cosine = hn::Set(di16, pair.cosine), sine = hn::Set(di16, pair.sine);
   const auto turn_16 = [&](size_t token) HWY_ATTR {
     const VI16 x = hn::LoadU(di16, first + token), y = hn::LoadU(di16, second + token);
-    hn::StoreU(
-        hn::Sub(hn::MulFixedPoint15(x, cosine), hn::MulFixedPoint15(y, sine)), di16, first + token);
-    hn::StoreU(hn::Add(hn::MulFixedPoint15(y, cosine), hn::MulFixedPoint15(x, sine)),
-               di16,
-               second + token);
+    const VI16 x_cosine = hn::MulFixedPoint15(x, cosine), y_cosine = hn::MulFixedPoint15(y, cosine);
+    const VI16 x_sine = hn::MulFixedPoint15(x, sine), y_sine = hn::MulFixedPoint15(y, sine);
+    const VI16 new_x = kSign > 0 ? hn::Sub(x_cosine, y_sine) : hn::Add(x_cosine, y_sine);
+    const VI16 new_y = kSign > 0 ? hn::Add(y_cosine, x_sine) : hn::Sub(y_cosine, x_sine);
+    hn::StoreU(new_x, di16, first + token);
+    hn::StoreU(new_y, di16, second + token);
   };
   for (size_t token = 0; token < n_tokens; token += kLanes) {
     turn_16(token);
@@ -117,14 +120,19 @@ HWY_INLINE void interleave_channels(size_t channels,
   }
 }
 
+constexpr size_t kAlign = 32 / sizeof(int16_t);
+
+constexpr size_t scratch_of(size_t matrix_channels) {
+  return matrix_channels * kLanes + kAlign;
+}
+
 // Every matrix, of rows by columns.
 inline void multiply_all(std::span<const int16_t> matrices,
                          size_t size,
                          size_t n_tokens,
                          std::span<int16_t> values,
                          std::vector<int16_t>& scratch) {
-  constexpr size_t kAlign = 32 / sizeof(int16_t);
-  scratch.resize(std::max(scratch.size(), size * kLanes + kAlign));
+  scratch.resize(std::max(scratch.size(), scratch_of(size)));
   const size_t misaligned = reinterpret_cast<uintptr_t>(scratch.data()) % 32 / sizeof(int16_t);
   int16_t* in = scratch.data() + (kAlign - misaligned) % kAlign;
   const int16_t* matrix = matrices.data();
@@ -148,10 +156,41 @@ inline void to_channels(const Basis& basis,
     return;
   }
   for (const GivensPair& pair : basis.pairs) {
-    turn(pair, n_tokens, values.data());
+    turn<1>(pair, n_tokens, values.data());
   }
   if (!basis.matrices.empty()) {
     multiply_all(basis.matrices, basis.matrix_channels, n_tokens, values, scratch);
+  }
+}
+
+inline void transpose(const uint8_t* in, size_t rows, size_t columns, uint8_t* out);
+
+inline void to_components(const Basis& basis,
+                          size_t n_tokens,
+                          std::span<int16_t> values,
+                          std::vector<int16_t>& scratch) {
+  const size_t size = basis.matrix_channels;
+  if (size % 4 != 0) {
+    sluice::codec::to_components(basis, n_tokens, values, scratch);
+    return;
+  }
+  for (auto pair = basis.pairs.rbegin(); pair != basis.pairs.rend(); ++pair) {
+    turn<-1>(*pair, n_tokens, values.data());
+  }
+  if (basis.matrices.empty()) {
+    return;
+  }
+  // Rows of the transposed matrix, which lie behind what multiply_all needs.
+  const size_t kept = scratch_of(size);
+  scratch.resize(std::max(scratch.size(), kept + size * size));
+  const int16_t* matrix = basis.matrices.data();
+  for (; !values.empty(); values = values.subspan(size * n_tokens), matrix += size * size) {
+    const std::span<int16_t> turned(scratch.data() + kept, size * size);
+    transpose(reinterpret_cast<const uint8_t*>(matrix),
+              size,
+              size,
+              reinterpret_cast<uint8_t*>(turned.data()));
+    multiply_all(turned, size, n_tokens, values.first(size * n_tokens), scratch);
   }
 }
 
@@ -289,6 +328,140 @@ inline void restore_pair(const ElementFormat& format,
       store_elements(as, second[0], second[1], second_elements + token * as.kBytes);
     }
   });
+}
+
+// Eight elements as f32.
+HWY_INLINE V32 as_f32(const ElementFormat& format, const uint8_t* elements, size_t token) {
+  const hn::FixedTag<uint16_t, 8> d_half;
+  if (format.dtype == DType::f32) {
+    return hn::LoadU(d32, reinterpret_cast<const uint32_t*>(elements) + token);
+  }
+  const auto bits = hn::LoadU(d_half, reinterpret_cast<const uint16_t*>(elements) + token);
+  if (format.dtype == DType::bf16) {
+    return hn::ShiftLeft<16>(hn::PromoteTo(d32, bits));
+  }
+  const hn::FixedTag<float, 8> df;
+  return hn::BitCast(d32, hn::PromoteTo(df, hn::BitCast(hn::FixedTag<hwy::float16_t, 8>(), bits)));
+}
+
+// As integers; `unfit`: those that have none, which are 0.
+HWY_INLINE VI32 fixed(const ElementFormat& format, V32 f32_bits, hn::Mask<DI32>& unfit) {
+  const VI32 bits = hn::BitCast(di32, f32_bits), one = hn::Set(di32, 1);
+  const VI32 power = hn::And(hn::BitCast(di32, hn::ShiftRight<23>(f32_bits)), hn::Set(di32, 0xff));
+  const VI32 fraction = hn::And(bits, hn::Set(di32, 0x7fffff));
+  const VI32 significand =
+      hn::Or(fraction, hn::IfThenElseZero(hn::Gt(power, hn::Zero(di32)), hn::Set(di32, 1 << 23)));
+  const VI32 shift = hn::Sub(hn::Set(di32, 150 - format.exponent), hn::Max(power, one));
+  unfit = hn::Or(hn::Eq(power, hn::Set(di32, 0xff)), hn::Lt(shift, one));
+  const VI32 by = hn::Clamp(shift, one, hn::Set(di32, 31));
+  const VI32 half = hn::Shl(one, hn::Sub(by, one));
+  const VI32 magnitude = hn::IfThenZeroElse(unfit, hn::Shr(hn::Add(significand, half), by));
+  const VI32 sign = hn::ShiftRight<31>(bits);
+  return hn::Sub(hn::Xor(magnitude, sign), sign);
+}
+
+// What makes coefficients of a channel's values: a coefficient of 1 is mantissa / 2^shift.
+struct ScaleDown {
+  VI32 mean;
+  V32 inverse;  // 2^45 / mantissa
+  hn::Vec<hn::FixedTag<uint64_t, 4>> half;
+  int down;
+  V32 most;  // distance from the mean that has a coefficient
+
+  explicit HWY_INLINE ScaleDown(const ChannelModel& model)
+      : mean(hn::Set(di32, model.mean)), down(45 - model.shift) {
+    const uint64_t factor = (uint64_t{1} << 45) / model.mantissa;
+    const uint64_t rounding = uint64_t{1} << (down - 1);
+    inverse = hn::Set(d32, static_cast<uint32_t>(factor));
+    half = hn::Set(hn::FixedTag<uint64_t, 4>(), rounding);
+    const uint64_t largest = ((uint64_t{32768} << down) - rounding - 1) / factor;
+    most = hn::Set(d32, static_cast<uint32_t>(std::min<uint64_t>(largest, 0x7fffffff)));
+  }
+
+  // Coefficients of eight values; adds their energies.
+  HWY_INLINE VI32 coefficients(VI32 values, hn::Mask<DI32> unfit, uint32_t* energies) const {
+    const hn::FixedTag<uint64_t, 4> d64;
+    const VI32 difference = hn::Sub(values, mean);
+    const V32 distance = hn::BitCast(d32, hn::Abs(difference));
+    const auto far = hn::Gt(hn::BitCast(di32, distance), hn::BitCast(di32, most));
+    const V32 near = hn::IfThenZeroElse(hn::RebindMask(d32, far), distance);
+    const auto scaled = [&](V32 even) HWY_ATTR {
+      return hn::ShiftRightSame(hn::Add(hn::MulEven(even, inverse), half), down);
+    };
+    const V32 odd = hn::BitCast(d32, hn::ShiftRight<32>(hn::BitCast(d64, near)));
+    const V32 size = hn::OddEven(hn::BitCast(d32, hn::ShiftLeft<32>(scaled(odd))),
+                                 hn::BitCast(d32, scaled(near)));
+    const V32 marked = hn::Set(d32, kEnergyMarked);
+    const V32 energy =
+        hn::IfThenElse(hn::RebindMask(d32, hn::Or(far, unfit)), marked, hn::Mul(size, size));
+    const V32 sum = hn::Min(hn::Add(hn::LoadU(d32, energies), energy), marked);
+    hn::StoreU(sum, d32, energies);
+    const VI32 sign = hn::ShiftRight<31>(difference);
+    return hn::Sub(hn::Xor(hn::BitCast(di32, size), sign), sign);
+  }
+};
+
+HWY_INLINE void store_pair(VI32 low, VI32 high, int16_t* out) {
+  hn::StoreU(swapped(hn::ReorderDemote2To(di16, low, high)), di16, out);
+}
+
+inline void fix_channel(const ElementFormat& format,
+                        const ChannelModel& model,
+                        size_t n_tokens,
+                        const uint8_t* elements,
+                        int16_t* coefficients,
+                        uint32_t* energies) {
+  const ScaleDown scale(model);
+  for (size_t token = 0; token < n_tokens; token += 16) {
+    std::array<VI32, 2> out;
+    for (size_t half = 0; half < 2; ++half) {
+      const size_t at = token + 8 * half;
+      hn::Mask<DI32> unfit;
+      const VI32 values = fixed(format, as_f32(format, elements, at), unfit);
+      out[half] = scale.coefficients(values, unfit, energies + at);
+    }
+    store_pair(out[0], out[1], coefficients + token);
+  }
+}
+
+inline void fix_pair(const ElementFormat& format,
+                     const ChannelModel& first_model,
+                     const ChannelModel& second_model,
+                     std::span<const int32_t> cosines,
+                     std::span<const int32_t> sines,
+                     const uint8_t* first_elements,
+                     const uint8_t* second_elements,
+                     int16_t* first_coefficients,
+                     int16_t* second_coefficients,
+                     uint32_t* energies) {
+  const ScaleDown first_scale(first_model), second_scale(second_model);
+  for (size_t token = 0; token < cosines.size(); token += 16) {
+    std::array<VI32, 2> first, second;
+    for (size_t half = 0; half < 2; ++half) {
+      const size_t at = token + 8 * half;
+      hn::Mask<DI32> x_unfit, y_unfit;
+      const VI32 x = fixed(format, as_f32(format, first_elements, at), x_unfit);
+      const VI32 y = fixed(format, as_f32(format, second_elements, at), y_unfit);
+      const VI32 cosine = hn::LoadU(di32, cosines.data() + at);
+      const VI32 sine = hn::LoadU(di32, sines.data() + at);
+      first[half] =
+          first_scale.coefficients(turned<true>(x, cosine, y, sine), x_unfit, energies + at);
+      second[half] =
+          second_scale.coefficients(turned<false>(y, cosine, x, sine), y_unfit, energies + at);
+    }
+    store_pair(first[0], first[1], first_coefficients + token);
+    store_pair(second[0], second[1], second_coefficients + token);
+  }
+}
+
+inline void quantise(uint32_t step_bits, std::span<int16_t> values) {
+  const V16 rounding = hn::Set(d16, static_cast<uint16_t>(kRoundingUp >> (16 - step_bits)));
+  for (size_t i = 0; i < values.size(); i += 16) {
+    const VI16 value = hn::LoadU(di16, values.data() + i);
+    const V16 size = hn::BitCast(d16, hn::Abs(value));
+    const V16 q = hn::ShiftRightSame(hn::Add(size, rounding), static_cast<int>(step_bits));
+    hn::StoreU(VI16{_mm256_sign_epi16(q.raw, value.raw)}, di16, values.data() + i);
+  }
 }
 
 // 8 rows of 16 columns, as 16 rows of 8.

@@ -15,6 +15,7 @@
 #include "codec/vector/first-inl.h"
 #include "codec/vector/gathered-inl.h"
 #include "codec/vector/refinement-inl.h"
+#include "codec/vector/sink-inl.h"
 #include "codec/vector/values-inl.h"
 #endif
 
@@ -34,15 +35,15 @@ const Kernels* kernels_of_target() {
                                .to_channels = HWY_NAMESPACE::to_channels,
                                .restore_channel = restore_channel,
                                .restore_pair = restore_pair,
-                               .fix_channel = scalar::fix_channel,
-                               .fix_pair = scalar::fix_pair,
-                               .to_components = sluice::codec::to_components,
-                               .quantise = scalar::quantise,
-                               .coarsen = scalar::coarsen,
-                               .add_first_costs = scalar::add_first_costs,
-                               .encode_first = scalar::encode_first,
-                               .encode_refinement = scalar::encode_refinement,
-                               .encode_residuals = scalar::encode_residuals,
+                               .fix_channel = fix_channel,
+                               .fix_pair = fix_pair,
+                               .to_components = HWY_NAMESPACE::to_components,
+                               .quantise = quantise,
+                               .coarsen = coarsen,
+                               .add_first_costs = add_first_costs,
+                               .encode_first = encode_first,
+                               .encode_refinement = encode_refinement,
+                               .encode_residuals = encode_residuals,
                                .transpose = transpose};
   return &kernels;
 #else
