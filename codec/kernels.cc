@@ -23,6 +23,7 @@ const Kernels& scalar_kernels() {
                                .add_first_costs = scalar::add_first_costs,
                                .encode_first = scalar::encode_first,
                                .encode_refinement = scalar::encode_refinement,
+                               .count_residuals = scalar::count_residuals,
                                .encode_residuals = scalar::encode_residuals,
                                .transpose = scalar::transpose};
   return kernels;

@@ -40,6 +40,13 @@ struct ResidualShape {
   int correction = 0;
 };
 
+// How often residuals occur, by the width of their grid, in half octaves of cells from -kWidthZero
+// on, and the bit width of their magnitude.
+inline constexpr int kWidths = 288;
+inline constexpr int kWidthZero = 144;
+inline constexpr size_t kMagnitudes = 17;
+using ResidualCounts = std::array<std::array<uint32_t, kMagnitudes>, kWidths>;
+
 // Above every energy of a token that is quantised.
 inline constexpr uint32_t kEnergyMarked = 1u << 30;
 
@@ -140,6 +147,11 @@ struct Kernels {
                             std::span<const uint8_t> scales,
                             size_t n_tokens,
                             const int16_t* values);
+  void (*count_residuals)(const ResidualShape& shape,
+                          size_t n_tokens,
+                          const uint16_t* restored,
+                          const uint16_t* source,
+                          ResidualCounts& counts);
   void (*encode_residuals)(LaneSink& lanes,
                            const ResidualShape& shape,
                            size_t n_tokens,

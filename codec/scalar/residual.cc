@@ -71,6 +71,23 @@ void encode_step(LaneSink& lanes,
 
 }  // namespace
 
+void count_residuals(const ResidualShape& shape,
+                     size_t n_tokens,
+                     const uint16_t* restored,
+                     const uint16_t* source,
+                     ResidualCounts& counts) {
+  for (const ChannelModel& model : shape.model.channels) {
+    const ResidualChannel channel = residual_channel(shape, model);
+    for (size_t token = 0; token < n_tokens; ++token, ++restored, ++source) {
+      const Grid grid = channel.grid(*restored);
+      auto residual = static_cast<int16_t>(grid.cell(*source) - grid.cell(*restored));
+      auto size = static_cast<uint32_t>(std::abs(int{residual}));
+      auto width = static_cast<size_t>(channel.width_on(grid) + kWidthZero);
+      ++counts[width][static_cast<size_t>(std::bit_width(size))];
+    }
+  }
+}
+
 void encode_residuals(LaneSink& lanes,
                       const ResidualShape& shape,
                       size_t n_tokens,

@@ -70,6 +70,11 @@ void encode_refinement(LaneSink& lanes,
                        std::span<const uint8_t> scales,
                        size_t n_tokens,
                        const int16_t* values);
+void count_residuals(const ResidualShape& shape,
+                     size_t n_tokens,
+                     const uint16_t* restored,
+                     const uint16_t* source,
+                     ResidualCounts& counts);
 void encode_residuals(LaneSink& lanes,
                       const ResidualShape& shape,
                       size_t n_tokens,

@@ -138,6 +138,7 @@ inline void add_low_bits(const uint8_t* bits,
 
 // Eight elements and where they stand on their grids.
 struct Restored {
+  VI32 width;
   VI32 cell;
   VI32 power;
   V32 scale;
@@ -170,7 +171,7 @@ HWY_INLINE Restored restored_at(const ResidualChannel& channel, int correction, 
   const VI32 scale = hn::Clamp(hn::Add(width, hn::Set(di32, correction)),
                                hn::Zero(di32),
                                hn::Set(di32, static_cast<int>(kScales) - 1));
-  return {cell_of(channel.mantissa_bits, element, power), power, hn::BitCast(d32, scale)};
+  return {width, cell_of(channel.mantissa_bits, element, power), power, hn::BitCast(d32, scale)};
 }
 
 // The ROM's low bits: 1 from scale 10 on, one more every other scale.
@@ -184,11 +185,16 @@ HWY_INLINE VI32 wrapped(VI32 value) {
   return hn::ShiftRight<16>(hn::ShiftLeft<16>(value));
 }
 
-// Bits of each cell's magnitude that it does not tell.
-HWY_INLINE V32 hidden_bits(const ResidualChannel& channel, VI32 number, VI32 power) {
+// Of non-negative integers below 2^24.
+HWY_INLINE VI32 bit_width(VI32 number) {
   const hn::FixedTag<float, 8> df;
   const V32 exponent = hn::ShiftRight<23>(hn::BitCast(d32, hn::ConvertTo(df, number)));
-  const VI32 width = hn::Sub(hn::BitCast(di32, exponent), hn::Set(di32, 126));
+  return hn::Max(hn::Sub(hn::BitCast(di32, exponent), hn::Set(di32, 126)), hn::Zero(di32));
+}
+
+// Bits of each cell's magnitude that it does not tell.
+HWY_INLINE V32 hidden_bits(const ResidualChannel& channel, VI32 number, VI32 power) {
+  const VI32 width = bit_width(number);
   const VI32 whole = hn::Set(di32, static_cast<int>(channel.mantissa_bits) + 1);
   const VI32 lacks = hn::Min(hn::Sub(whole, width), hn::Sub(power, hn::Set(di32, 1)));
   const VI32 bits = hn::Max(lacks, hn::Zero(di32));
@@ -279,6 +285,32 @@ inline int first_wide_residual() {
                                          kResidualModels.end(),
                                          [](const ScaleModel& m) { return m.frequencies[0] != 0; });
   return static_cast<int>(first - kResidualModels.begin());
+}
+
+inline void count_residuals(const ResidualShape& shape,
+                            size_t n_tokens,
+                            const uint16_t* restored,
+                            const uint16_t* source,
+                            ResidualCounts& counts) {
+  const hn::FixedTag<uint16_t, 8> d_half;
+  uint32_t* count = counts.front().data();
+  alignas(32) std::array<int32_t, 8> at;
+  for (const ChannelModel& model : shape.model.channels) {
+    const ResidualChannel channel = residual_channel(shape, model);
+    for (size_t token = 0; token < n_tokens; token += 8, restored += 8, source += 8) {
+      const V32 element = hn::PromoteTo(d32, hn::LoadU(d_half, source));
+      const Restored before =
+          restored_at(channel, 0, hn::PromoteTo(d32, hn::LoadU(d_half, restored)));
+      const VI32 cell = cell_of(channel.mantissa_bits, element, before.power);
+      const VI32 size = hn::Abs(wrapped(hn::Sub(cell, before.cell)));
+      const VI32 row = hn::Add(before.width, hn::Set(di32, kWidthZero));
+      const VI32 start = hn::Mul(row, hn::Set(di32, static_cast<int>(kMagnitudes)));
+      hn::Store(hn::Add(start, bit_width(size)), di32, at.data());
+      for (int32_t i : at) {
+        ++count[i];
+      }
+    }
+  }
 }
 
 HWY_INLINE void encode_residual_step(Sink& sink,

@@ -43,6 +43,7 @@ const Kernels* kernels_of_target() {
                                .add_first_costs = add_first_costs,
                                .encode_first = encode_first,
                                .encode_refinement = encode_refinement,
+                               .count_residuals = count_residuals,
                                .encode_residuals = encode_residuals,
                                .transpose = transpose};
   return &kernels;
