@@ -13,6 +13,7 @@
 
 #include "codec/basis.h"
 #include "codec/direct.h"
+#include "codec/direct_tables.h"
 #include "codec/lanes.h"
 #include "codec/profile.h"
 #include "codec/progressive_tables.h"
@@ -77,6 +78,21 @@ struct Kernels {
                        uint16_t* values);
   // Adds a row's low bits, 6 or 9. Requires: 32 readable bytes behind them.
   void (*add_low_bits)(const uint8_t* bits, uint32_t low_bits, size_t n_tokens, uint16_t* values);
+
+  // A channel's centre: its mean position in cells, outliers and zeros clamped to 3 octaves.
+  uint16_t (*centre_of)(std::span<const uint16_t> channel, uint32_t mantissa_bits);
+  // Adds what a channel would cost with the tags of `centre` and its neighbours.
+  void (*weigh_tags)(const DirectShape& shape,
+                     std::span<const uint16_t> channel,
+                     int centre,
+                     TagCosts& costs);
+  // A row's low bits, 6 or 9, as add_low_bits takes them. Writes up to 2 zeros behind them.
+  void (*pack_low_bits)(const uint16_t* values, uint32_t low_bits, size_t n_tokens, uint8_t* out);
+  // Signs and cells, from the last step to the first.
+  void (*encode_cells)(LaneSink& lanes,
+                       const DirectShape& shape,
+                       const DirectTags& tags,
+                       const uint16_t* values);
 
   // What a component's values of a level stand for, in coefficients modulo 2^16.
   void (*place_in_steps)(const StepPlace& place,

@@ -23,6 +23,16 @@ bool decode_cells(LaneCursor& lanes,
                   const DirectTags& tags,
                   uint16_t* values);
 void add_low_bits(const uint8_t* bits, uint32_t low_bits, size_t n_tokens, uint16_t* values);
+uint16_t centre_of(std::span<const uint16_t> channel, uint32_t mantissa_bits);
+void weigh_tags(const DirectShape& shape,
+                std::span<const uint16_t> channel,
+                int centre,
+                TagCosts& costs);
+void pack_low_bits(const uint16_t* values, uint32_t low_bits, size_t n_tokens, uint8_t* out);
+void encode_cells(LaneSink& lanes,
+                  const DirectShape& shape,
+                  const DirectTags& tags,
+                  const uint16_t* values);
 void place_in_steps(const StepPlace& place,
                     uint8_t scale,
                     std::span<const int16_t> quantised,
