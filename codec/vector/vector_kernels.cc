@@ -12,11 +12,13 @@
 #include <hwy/highway.h>
 
 #if HWY_TARGET == HWY_AVX2
+#include "codec/vector/basis-inl.h"
+#include "codec/vector/cells-inl.h"
 #include "codec/vector/first-inl.h"
-#include "codec/vector/gathered-inl.h"
+#include "codec/vector/fix-inl.h"
 #include "codec/vector/refinement-inl.h"
-#include "codec/vector/sink-inl.h"
-#include "codec/vector/values-inl.h"
+#include "codec/vector/residual-inl.h"
+#include "codec/vector/restore-inl.h"
 #endif
 
 HWY_BEFORE_NAMESPACE();
