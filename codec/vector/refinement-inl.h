@@ -38,11 +38,11 @@ struct Bounds {
   V16 one_from;
 };
 
-HWY_INLINE Bounds bounds_at(VI16 coarser_size, V16 bounds) {
-  const VI16 size = hn::Min(coarser_size, hn::Set(di16, kSizes - 1));
+// Sizes are unsigned: that of -32768 is 2^15.
+HWY_INLINE Bounds bounds_at(V16 coarser_size, V16 bounds) {
+  const V16 size = hn::Min(coarser_size, hn::Set(d16, kSizes - 1));
   // Bytes 2 size and 2 size + 1 of either half of the table.
-  const V16 at =
-      hn::Add(hn::Mul(hn::BitCast(d16, size), hn::Set(d16, 0x0202)), hn::Set(d16, 0x0100));
+  const V16 at = hn::Add(hn::Mul(size, hn::Set(d16, 0x0202)), hn::Set(d16, 0x0100));
   return {hn::TableLookupBytes(bounds, at),
           hn::TableLookupBytes(bounds, hn::Add(at, hn::Set(d16, 0x0808)))};
 }
@@ -55,7 +55,7 @@ struct Refined {
 };
 
 HWY_INLINE Refined refined(VI16 coarser, V16 slots, V16 bounds) {
-  const auto [zero_from, one_from] = bounds_at(hn::Abs(coarser), bounds);
+  const auto [zero_from, one_from] = bounds_at(hn::BitCast(d16, hn::Abs(coarser)), bounds);
   const VI16 slot = hn::BitCast(di16, slots);
   const auto is_minus = hn::Gt(hn::BitCast(di16, zero_from), slot);
   const auto is_not_plus = hn::Gt(hn::BitCast(di16, one_from), slot);
@@ -117,7 +117,7 @@ HWY_INLINE RangeOfPair range_of_refinement(VI16 value, V16 bounds) {
   const VI16 size = hn::Abs(value), coarser = coarser_size(size);
   const VI16 thrice = hn::Add(coarser, hn::Add(coarser, coarser));
   const VI16 lacks = hn::IfThenElse(hn::Eq(coarser, zero), value, hn::Sub(size, thrice));
-  const auto [zero_from, one_from] = bounds_at(coarser, bounds);
+  const auto [zero_from, one_from] = bounds_at(hn::BitCast(d16, coarser), bounds);
   const auto minus = hn::RebindMask(d16, hn::Lt(lacks, zero));
   const auto plus = hn::RebindMask(d16, hn::Gt(lacks, zero));
   const V16 below = hn::IfThenElse(plus, one_from, hn::IfThenZeroElse(minus, zero_from));

@@ -31,10 +31,12 @@ inline void place_in_steps(const StepPlace& place,
   for (size_t token = 0; token < quantised.size(); token += 16) {
     const VI16 q = hn::LoadU(di16, quantised.data() + token);
     const VI16 size = hn::Abs(q);
-    const VI16 offset =
-        hn::IfThenElse(hn::Gt(size, hn::Set(di16, 2)),
-                       third,
-                       hn::IfThenElse(hn::Gt(size, hn::Set(di16, 1)), second, first));
+    // Unsigned: the size of -32768 is 2^15.
+    const V16 size_class = hn::Min(hn::BitCast(d16, size), hn::Set(d16, 3));
+    const VI16 offset = hn::IfThenElse(
+        hn::RebindMask(di16, hn::Eq(size_class, hn::Set(d16, 3))),
+        third,
+        hn::IfThenElse(hn::RebindMask(di16, hn::Eq(size_class, hn::Set(d16, 2))), second, first));
     const VI16 eighths = hn::Sub(hn::ShiftLeft<3>(size), offset);
     const VI16 coefficient = hn::Mul(eighths, eighth);
     // psignw: 0 where q is 0.

@@ -366,7 +366,8 @@ class Decoder:
                     before = row[first : first + 32]
                     symbols = lanes.symbols([sizes[min(abs(q), 3)] for q in before])
                     row[first : first + 32] = [
-                        3 * q + (s - 1) * (-1 if q < 0 else 1) for q, s in zip(before, symbols)
+                        signed16(3 * q + (s - 1) * (-1 if q < 0 else 1))
+                        for q, s in zip(before, symbols)
                     ]
         lanes.finish()
 

@@ -105,24 +105,6 @@ std::vector<GivensPair> random_pairs(size_t channels, size_t stages, Prng& prng)
   return pairs;
 }
 
-void fill_basis(PlaneModel& model, BasisKind kind, size_t dim, Prng& prng) {
-  if (kind == kGivens) {
-    model.basis.pairs = random_pairs(model.channels.size(), 6, prng);
-  } else if (kind == kMatrices) {
-    // Columns are what stages make of unit vectors: one matrix a head.
-    model.basis.matrix_channels = static_cast<uint32_t>(dim);
-    for (size_t head = 0; head < model.channels.size() / dim; ++head) {
-      const Basis stages{.pairs = random_pairs(dim, 6, prng)};
-      std::vector<int16_t> matrix(dim * dim), scratch;
-      for (size_t i = 0; i < dim; ++i) {
-        matrix[i * dim + i] = 32767;
-      }
-      to_channels(stages, dim, matrix, scratch);
-      model.basis.matrices.insert(model.basis.matrices.end(), matrix.begin(), matrix.end());
-    }
-  }
-}
-
 ChannelModel sample_channel(Prng& prng) {
   ChannelModel channel;
   channel.mantissa = static_cast<uint16_t>(kMantissaMin + prng.below(1u << 14));
@@ -215,6 +197,24 @@ Profile sample_profile(const PageGeometry& geometry, RopePairing pairing, uint64
   return profile;
 }
 
+void add_basis(PlaneModel& model, BasisKind kind, size_t matrix_channels, Prng& prng) {
+  if (kind == kGivens) {
+    model.basis.pairs = random_pairs(model.channels.size(), 6, prng);
+  } else if (kind == kMatrices) {
+    // Columns are what stages make of unit vectors.
+    model.basis.matrix_channels = static_cast<uint32_t>(matrix_channels);
+    for (size_t group = 0; group < model.channels.size() / matrix_channels; ++group) {
+      const Basis stages{.pairs = random_pairs(matrix_channels, 6, prng)};
+      std::vector<int16_t> matrix(matrix_channels * matrix_channels), scratch;
+      for (size_t i = 0; i < matrix_channels; ++i) {
+        matrix[i * matrix_channels + i] = 32767;
+      }
+      to_channels(stages, matrix_channels, matrix, scratch);
+      model.basis.matrices.insert(model.basis.matrices.end(), matrix.begin(), matrix.end());
+    }
+  }
+}
+
 void add_basis(Profile& profile, BasisKind kind, uint64_t seed) {
   Prng prng(seed);
   profile.rows = {{Level::q3, 21000}, {Level::q2, 2100}, {Level::q1, 210}};
@@ -229,7 +229,7 @@ void add_basis(Profile& profile, BasisKind kind, uint64_t seed) {
         channel.shift = static_cast<uint8_t>(channel.shift + 3);
         channel.scale = static_cast<uint8_t>(8 + prng.below(10));
       }
-      fill_basis(model, kind, profile.planes[p].dim, prng);
+      add_basis(model, kind, profile.planes[p].dim, prng);
     }
   }
 }

@@ -7,6 +7,7 @@
 #include "codec/profile.h"
 #include "codec/profile_layout.h"
 #include "src/base/bytes.h"
+#include "src/base/prng.h"
 #include "src/model/geometry.h"
 #include "tests/codec/restamp.h"
 
@@ -18,6 +19,12 @@ Bytes profile_file(const Profile& profile);
 // A profile of these planes and layers, by seed: channels from dead to very wide, means of either
 // sign, RoPE of base 10000 at every layer but the last of three or more.
 Profile sample_profile(const PageGeometry& geometry, RopePairing pairing, uint64_t seed);
+
+// Gives a block a basis, its matrices of so many channels.
+void add_basis(PlaneModel& model,
+               profile_layout::BasisKind kind,
+               size_t matrix_channels,
+               Prng& prng);
 
 // Gives every block a basis, and the profile rows q3, q2 and q1.
 void add_basis(Profile& profile, profile_layout::BasisKind kind, uint64_t seed);
