@@ -20,6 +20,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "bench/micro/stage_bench.h"
 #include "codec/codec.h"
 #include "src/base/checksum.h"
 #include "tests/codec/sample_kv.h"
@@ -236,6 +237,13 @@ void add_all(const Input& input) {
   add("zstd1_encode", input, [](State& s, const Input& i) { bench_zstd(s, i, false); });
   add("zstd1_decode", input, [](State& s, const Input& i) { bench_zstd(s, i, true); });
   add("xxh3", input, bench_xxh3);
+  for (const NamedProfile& named : input.profiles) {
+    add_stage_benches(named.name + "_" + input.name,
+                      named.profile,
+                      input.geometry,
+                      input.pages.back(),
+                      (input.pages.size() - 1) * input.geometry.n_tokens);
+  }
   for (const Way& way : ways_of(input)) {
     add(way.name + "_encode", input, [way](State& s, const Input& i) { bench_encode(s, i, way); });
     add(way.name + "_decode", input, [way](State& s, const Input& i) { bench_decode(s, i, way); });
