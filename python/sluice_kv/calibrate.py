@@ -57,7 +57,7 @@ class Statistics:
         kv = self.model.prefill(tokens[:PREFIX_TOKENS])
         flat = self.model.unrotated(kv)[:, :, SINKS:]
         self.sums += flat.sum(axis=2)
-        self.products += np.einsum("lptc,lptd->lpcd", flat, flat, optimize=True)
+        self.products += flat.swapaxes(2, 3) @ flat
         self.tokens += flat.shape[2]
         kept = sum(sample.shape[2] for sample in self.samples)
         if kept < HISTOGRAM_TOKENS:
