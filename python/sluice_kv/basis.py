@@ -42,7 +42,8 @@ class Matrices:
         return np.einsum("tgc,gck->tgk", split, self.groups).reshape(len(channels), -1)
 
 
-def fit_givens(covariance: np.ndarray, stages: int = STAGES) -> Givens:
+def fit_givens(covariance: np.ndarray, stages: int | None = None) -> Givens:
+    stages = stages or STAGES
     """Rotates in each stage the pairs of channels that gain most by it."""
     covariance = np.array(covariance, np.float64)
     out = np.zeros((stages, len(covariance) // 2), [("first", "<u2"), ("second", "<u2"), ("angle", "<f8")])
