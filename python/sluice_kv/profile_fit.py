@@ -72,7 +72,9 @@ def finest(steps: np.ndarray) -> int:
 def best_scales(steps: np.ndarray) -> np.ndarray:
     """Returns for each channel of [token][channel], in steps, the table that codes it in fewest bits."""
     cells = np.minimum(np.abs(np.rint(steps)).astype(np.int64), _COSTS.shape[1] - 1)
-    return np.array([_COSTS[:, column].sum(axis=1).argmin() for column in cells.T], np.uint8)
+    at = cells + _COSTS.shape[1] * np.arange(cells.shape[1])
+    counts = np.bincount(at.ravel(), minlength=_COSTS.shape[1] * cells.shape[1])
+    return (counts.reshape(cells.shape[1], -1) @ _COSTS.T).argmin(axis=1).astype(np.uint8)
 
 
 def _costs(cells: int = 4096) -> np.ndarray:
