@@ -65,11 +65,13 @@ def bars():
 
 
 def quality_bars(result: dict):
-    """Yields as bars() does, for each lossy level of Sluice."""
-    for row in result["rows"]:
-        points = points_of(row["model"])
-        for v in verdicts([row], points, result["parameters"]["page_tokens"]) if points else []:
-            yield f"{row['model']}, {v.level}, bits at KL {v.kl:.2g}", v.bpe, v.bar, v.reached
+    """Yields as bars() does, for each level of Sluice, text by text."""
+    for text in dict.fromkeys(row["text"] for row in result["rows"]):
+        rows = [row for row in result["rows"] if row["text"] == text]
+        points = points_of(rows[0]["model"])
+        for v in verdicts(rows, points) if points else []:
+            what = f"{rows[0]['model']}, {v.codec} {v.level}, {v.page_tokens} a page"
+            yield f"{what}, bits at KL {v.kl:.2g}", v.bpe, v.bar, v.reached
 
 
 def main() -> int:
