@@ -22,6 +22,15 @@ BITS_MAX = {
     "gemma_full_bf16": 10.95,
     "gemma_swa_bf16": 10.95,
 }
+# GB/s of bf16 that one core decodes, by what it decodes; encoding is part of it.
+DECODE_MIN = {
+    "direct": 0.8,
+    "givens_q3": 0.7,
+    "givens_q2": 0.5,
+    "givens_exact_on_q3": 0.35,
+    "dense_q2": 0.3,
+}
+ENCODE_TO_DECODE_MIN = 0.4
 WARM_TO_COLD_MAX = 1 / 8
 GET_TO_RAW_MIN = 0.5
 LOG_TO_FIO_MIN = 0.85
@@ -41,6 +50,7 @@ def bars():
         if kind == "direct_encode":
             bits, bar = bench["bits_per_element"], BITS_MAX[pages]
             yield f"direct, bits/element, {pages}", bits, bar, bits <= bar
+    yield from speed_bars()
     for row in load("quickstart.json")["rows"]:
         ratio = row["ttft_warm_s"] / row["ttft_cold_s"]
         what = f"warm TTFT to cold, from {row['source']}"
@@ -62,6 +72,21 @@ def bars():
     yield "log, start from footers, s", start, LOG_START_S_MAX, start <= LOG_START_S_MAX
     for path in sorted(RESULTS.glob("quality-*.json")):
         yield from quality_bars(load(path.name))
+
+
+def speed_bars():
+    """Yields as bars() does, for SmolLM2's pages of bf16."""
+    speeds = {
+        bench["name"].partition("/")[0]: bench["bytes_per_second"] / 1e9
+        for bench in load("codec.json")["benchmarks"]
+        if bench["name"].endswith("/smol_bf16") and "bytes_per_second" in bench
+    }
+    for what, bar in DECODE_MIN.items():
+        if f"{what}_decode" in speeds:
+            decode, encode = speeds[f"{what}_decode"], speeds[f"{what}_encode"]
+            yield f"{what}, decode GB/s", decode, bar, decode >= bar
+            ratio = encode / decode
+            yield f"{what}, encode to decode", ratio, ENCODE_TO_DECODE_MIN, ratio >= ENCODE_TO_DECODE_MIN
 
 
 def quality_bars(result: dict):

@@ -11,7 +11,6 @@
 #include <zstd.h>
 
 #include <cstring>
-#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <string>
@@ -71,14 +70,24 @@ Input made_up_with_profile() {
   return input;
 }
 
-// Adds those of the files that have the input's shape.
+std::string basis_of(const Profile& profile) {
+  for (const PlaneModel& plane : profile.layers.front().planes) {
+    if (!plane.basis.is_identity()) {
+      return plane.basis.pairs.empty() ? "dense" : "givens";
+    }
+  }
+  return "identity";
+}
+
+// Adds those of the files that have the input's shape, by the names of their bases.
 void add_profiles(Input& input, const std::vector<std::string>& paths, RopePairing pairing) {
   for (const std::string& path : paths) {
     std::ifstream file(path, std::ios::binary);
     Bytes bytes(std::istreambuf_iterator<char>(file), {});
     Profile profile = parse_profile(bytes, pairing).value();
     if (check_profile_geometry(profile, input.geometry).has_value()) {
-      input.profiles.push_back({std::filesystem::path(path).stem(), std::move(profile)});
+      std::string name = basis_of(profile);
+      input.profiles.push_back({std::move(name), std::move(profile)});
     }
   }
 }
