@@ -22,6 +22,15 @@ BITS_MAX = {
     "gemma_full_bf16": 10.95,
     "gemma_swa_bf16": 10.95,
 }
+# GB/s of bf16 that one core decodes, by what it decodes; encoding is part of it.
+DECODE_MIN = {
+    "direct": 0.8,
+    "givens_q3": 0.7,
+    "givens_q2": 0.5,
+    "givens_exact_on_q3": 0.35,
+    "dense_q2": 0.3,
+}
+ENCODE_TO_DECODE_MIN = 0.4
 WARM_TO_COLD_MAX = 1 / 8
 GET_TO_RAW_MIN = 0.5
 LOG_TO_FIO_MIN = 0.85
@@ -41,6 +50,7 @@ def bars():
         if kind == "direct_encode":
             bits, bar = bench["bits_per_element"], BITS_MAX[pages]
             yield f"direct, bits/element, {pages}", bits, bar, bits <= bar
+    yield from speed_bars()
     for row in load("quickstart.json")["rows"]:
         ratio = row["ttft_warm_s"] / row["ttft_cold_s"]
         what = f"warm TTFT to cold, from {row['source']}"
@@ -64,12 +74,29 @@ def bars():
         yield from quality_bars(load(path.name))
 
 
+def speed_bars():
+    """Yields as bars() does, for SmolLM2's pages of bf16."""
+    speeds = {
+        bench["name"].partition("/")[0]: bench["bytes_per_second"] / 1e9
+        for bench in load("codec.json")["benchmarks"]
+        if bench["name"].endswith("/smol_bf16") and "bytes_per_second" in bench
+    }
+    for what, bar in DECODE_MIN.items():
+        if f"{what}_decode" in speeds:
+            decode, encode = speeds[f"{what}_decode"], speeds[f"{what}_encode"]
+            yield f"{what}, decode GB/s", decode, bar, decode >= bar
+            ratio = encode / decode
+            yield f"{what}, encode to decode", ratio, ENCODE_TO_DECODE_MIN, ratio >= ENCODE_TO_DECODE_MIN
+
+
 def quality_bars(result: dict):
-    """Yields as bars() does, for each lossy level of Sluice."""
-    for row in result["rows"]:
-        points = points_of(row["model"])
-        for v in verdicts([row], points, result["parameters"]["page_tokens"]) if points else []:
-            yield f"{row['model']}, {v.level}, bits at KL {v.kl:.2g}", v.bpe, v.bar, v.reached
+    """Yields as bars() does, for each level of Sluice, text by text."""
+    for text in dict.fromkeys(row["text"] for row in result["rows"]):
+        rows = [row for row in result["rows"] if row["text"] == text]
+        points = points_of(rows[0]["model"])
+        for v in verdicts(rows, points) if points else []:
+            what = f"{rows[0]['model']}, {v.codec} {v.level}, {v.page_tokens} a page"
+            yield f"{what}, bits at KL {v.kl:.2g}", v.bpe, v.bar, v.reached
 
 
 def main() -> int:

@@ -42,14 +42,18 @@ for part in $parts; do
       build/release/bench/micro/log_bench --folder "$SLUICE_HOME/log" --gib 4 --rounds 7 --start-gib 40 \
         --json "$results/log.json"
       rm -rf "$SLUICE_HOME/log" ;;
-    codec)
+    codec)  # with the profiles in $SLUICE_HOME/profiles too, of SmolLM2 as bf16
       kv=$SLUICE_HOME/kv
       [ -f "$kv/gemma_swa.bf16.bin" ] ||
         "$SLUICE_PYTHON" bench/quality/capture_kv.py --out "$kv" --work "$SLUICE_HOME/models" \
           gpl smol qwen gemma
+      profiles=()
+      for file in deploy/profiles/*.profile "$SLUICE_HOME"/profiles/*.profile; do
+        [ ! -f "$file" ] || profiles+=("--profile=$file")
+      done
       build/release/bench/micro/codec_bench --kv="$kv/gpl.f16" --kv="$kv/smol.bf16" \
         --kv="$kv/qwen.bf16" --kv="$kv/gemma_full.bf16" --kv="$kv/gemma_swa.bf16" \
-        --benchmark_out="$results/codec.json" --benchmark_out_format=json
+        "${profiles[@]}" --benchmark_out="$results/codec.json" --benchmark_out_format=json
       sed -i '/"host_name"/d' "$results/codec.json" ;;
     slow_link)
       tests/e2e/run_e2e.sh "$PWD/build/release" ../../bench/ttft/slow_link.py \

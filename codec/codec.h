@@ -22,7 +22,7 @@ const Kernels& best_kernels();  // what the machine's CPU has
 
 // Of one layer of a `progressive` page, [channel][token].
 struct LayerScratch {
-  std::vector<uint32_t> wide;         // an encoder's values
+  std::vector<uint16_t> elements;     // an encoder's; two of them for an f32
   std::vector<int16_t> coefficients;  // of them, whole
   std::vector<int16_t> group;         // and those that one matrix takes
 };
@@ -36,11 +36,12 @@ struct Workspace {
   std::vector<uint16_t> centres;             // an encoder's measurements of a layer's channels
   Bytes bytes;  // an encoder's raw bits; the section that is being decoded
   // Of `progressive` pages only.
-  std::vector<int16_t> quantised;  // a section's components, [layer][component][token]
-  std::vector<uint16_t> source;    // an encoder's elements beside `values`, the same shape
-  std::vector<uint64_t> energies;  // an encoder's, of a layer's tokens
-  std::vector<int32_t> turns;      // cos and sin of the page's positions
-  std::vector<uint8_t> scales;     // of a layer's components
+  std::vector<int16_t> quantised;      // a section's components, [layer][component][token]
+  std::vector<uint16_t> source;        // an encoder's elements beside `values`, the same shape
+  std::vector<int16_t> values_of_row;  // an encoder's, the same at a row's level
+  std::vector<uint32_t> energies;      // an encoder's, of a layer's tokens
+  std::vector<int32_t> turns;          // cos and sin of the page's positions
+  std::vector<uint8_t> scales;         // of a layer's components
   LayerScratch layer;
   Bytes more_bytes;  // a section beside the one in `bytes`; an encoder's whole page
 };

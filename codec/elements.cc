@@ -112,16 +112,18 @@ void scatter_layer(const LayerShape& shape,
   }
 }
 
-void gather_as_f32(const LayerShape& shape, ByteSpan layer, std::span<uint32_t> f32_bits) {
+void gather_rows(const LayerShape& shape,
+                 const Kernels& kernels,
+                 ByteSpan layer,
+                 std::span<uint16_t> rows) {
+  auto* to = reinterpret_cast<uint8_t*>(rows.data());
   const uint8_t* from = layer.data();
-  uint32_t* to = f32_bits.data();
   if (shape.dtype == DType::f32) {
-    transpose(shape,
-              [=](size_t ours, size_t theirs) { to[ours] = load_le<uint32_t>(from + 4 * theirs); });
-  } else {
-    transpose(shape, [&](size_t ours, size_t theirs) {
-      to[ours] = widen(shape.dtype, load_le<uint16_t>(from + 2 * theirs));
+    transpose(shape, [=](size_t ours, size_t theirs) {
+      store_le(to + 4 * ours, load_le<uint32_t>(from + 4 * theirs));
     });
+  } else {
+    kernels.transpose(from, shape.n_tokens, shape.channels, to);
   }
 }
 

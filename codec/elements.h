@@ -38,7 +38,10 @@ void scatter_layer(const LayerShape& shape,
                    ByteSpan rows,
                    MutByteSpan layer);
 
-// The f32 that equals each element. Shape: as gather_layer.
-void gather_as_f32(const LayerShape& shape, ByteSpan layer, std::span<uint32_t> f32_bits);
+// [channel][token] in `dtype`. Shape: as many elements in `rows` as in `layer`.
+void gather_rows(const LayerShape& shape,
+                 const Kernels& kernels,
+                 ByteSpan layer,
+                 std::span<uint16_t> rows);
 
 }  // namespace sluice::codec

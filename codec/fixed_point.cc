@@ -42,8 +42,8 @@ void f16_from_fixed(int exponent, float unit, std::span<uint32_t> values) {
 
 void fixed_from_f32(int exponent,
                     std::span<uint32_t> f32_bits,
-                    uint64_t mark,
-                    std::span<uint64_t> marks) {
+                    uint32_t mark,
+                    std::span<uint32_t> marks) {
   for (size_t i = 0; i < f32_bits.size(); ++i) {
     uint32_t bits = f32_bits[i];
     auto power = static_cast<int>(bits >> 23 & 0xff);
@@ -55,7 +55,7 @@ void fixed_from_f32(int exponent,
     auto magnitude = static_cast<int32_t>((significand + (1u << (by - 1))) >> by);
     magnitude = fits ? magnitude : 0;
     f32_bits[i] = static_cast<uint32_t>(bits >> 31 != 0 ? -magnitude : magnitude);
-    marks[i] |= fits ? 0 : mark;
+    marks[i] = fits ? marks[i] : mark;
   }
 }
 

@@ -13,12 +13,12 @@ namespace sluice::codec {
 inline constexpr int32_t kFixedMax = 1 << 23;  // of an element that is coded, either sign
 
 // `f32_bits` become the nearest integers, halves away from zero, in two's complement; one that has
-// none within kFixedMax becomes 0, and `mark` is set in the entry of `marks` beside it.
+// none within kFixedMax becomes 0, and `mark` becomes the entry of `marks` beside it.
 // Requires: spans of one length, exponent in -64..126.
 void fixed_from_f32(int exponent,
                     std::span<uint32_t> f32_bits,
-                    uint64_t mark,
-                    std::span<uint64_t> marks);
+                    uint32_t mark,
+                    std::span<uint32_t> marks);
 
 // Integers, whose magnitude is below 2^24, become elements, rounded to nearest even; beyond the
 // dtype's largest finite value, that one. The element's bits stand in the lower part.

@@ -82,26 +82,26 @@ LaneEncoder::LaneEncoder(ByteSpan raw, size_t words_max, std::vector<uint16_t>& 
   raw_ = raw.first(raw.size() - seed_bytes);
   const uint8_t* seed = raw_.data() + raw_.size();
   for (size_t lane = 0; lane < kLanes; ++lane) {
-    states_[lane] = kStateLow | load_le<uint16_t>(seed + 2 * lane);
+    sink_.states[lane] = kStateLow | load_le<uint16_t>(seed + 2 * lane);
   }
-  words.resize(words_max + 1);
+  words.resize(words_max + kSinkRoom);
   words_end_ = words.data() + words.size();
-  words_ = words_end_;
+  sink_.words = words_end_;
 }
 
 size_t LaneEncoder::write(MutByteSpan out) const {
-  auto words_bytes = 2 * static_cast<size_t>(words_end_ - words_);
+  auto words_bytes = 2 * static_cast<size_t>(words_end_ - sink_.words);
   size_t total = kStatesBytes + words_bytes + raw_.size();
   if (total > out.size()) {
     return 0;
   }
   uint8_t* at = out.data();
-  for (uint32_t state : states_) {
+  for (uint32_t state : sink_.states) {
     store_le(at, state);
     at += sizeof state;
   }
   // Words are little-endian on every host that base/bytes.h accepts.
-  std::memcpy(at, words_, words_bytes);
+  std::memcpy(at, sink_.words, words_bytes);
   std::copy(raw_.begin(), raw_.end(), at + words_bytes);
   return total;
 }

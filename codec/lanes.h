@@ -123,51 +123,57 @@ class LaneDecoder {
   size_t raw_bytes_ = 0;
 };
 
-// The 32 coder states, run from the section's end to its front.
-class LaneEncoder {
- public:
-  // The states begin with the last raw bytes, so that they cost nothing. `words` grows to
-  // `words_max` + 1. Requires: raw.size() raw bytes, kSeedBytes zeros behind them.
-  LaneEncoder(ByteSpan raw, size_t words_max, std::vector<uint16_t>& words);
+// The 32 coder states, run from the section's end to its front, and where their words go:
+// downwards. Room for kSinkRoom words more than are put has to lie below.
+struct LaneSink {
+  alignas(32) std::array<uint32_t, kLanes> states;
+  uint16_t* words;
 
-  // Encodes a symbol in every lane. Requires: a range of that code has a frequency.
-  void encode_symbols(const SymbolRange* ranges, const LaneCodes& codes) {
-    encode_symbols([&](size_t lane) -> const SymbolRange& { return ranges[codes[lane]]; });
-  }
-
-  // The same where each lane has a table of its own: range_of(lane) is a SymbolRange.
+  // Encodes a symbol in every lane. range_of(lane) is a SymbolRange that has a frequency.
   template <class RangeOf>
   void encode_symbols(RangeOf range_of) {
     for (size_t lane = kLanes; lane-- > 0;) {
       const SymbolRange& range = range_of(lane);
-      uint32_t& state = states_[lane];
+      uint32_t& state = states[lane];
       put(state, range.frequency << (32 - kProbabilityBits));
       state = (state / range.frequency << kProbabilityBits) + state % range.frequency + range.below;
     }
   }
 
-  // What decode_bits takes; within a step, lanes descend and bits come before symbols.
+  // What decode_bits takes; within a pass, lanes descend, and passes come in the opposite order.
   void encode_bits(size_t lane, uint32_t value, uint32_t bits) {
-    put(states_[lane], 1u << (32 - bits));
-    states_[lane] = states_[lane] << bits | value;
+    put(states[lane], 1u << (32 - bits));
+    states[lane] = states[lane] << bits | value;
   }
-
-  // Writes states, words and raw bytes; returns their number, 0 if `out` is too small.
-  size_t write(MutByteSpan out) const;
 
  private:
   // Moves a word out of a state that would leave [2^16, 2^32). Without a branch, as in the decoder:
   // the word is written each time, and counts only if it is moved.
   void put(uint32_t& state, uint32_t limit) {
     uint32_t moves = state >= limit;
-    words_[-1] = static_cast<uint16_t>(state);
-    words_ -= moves;
+    words[-1] = static_cast<uint16_t>(state);
+    words -= moves;
     state >>= 16 * moves;
   }
+};
 
-  std::array<uint32_t, kLanes> states_;
-  ByteSpan raw_;     // what does not travel in the states
-  uint16_t* words_;  // grow downwards
+inline constexpr size_t kSinkRoom = 8;
+
+// The lanes of a section that is being written.
+class LaneEncoder {
+ public:
+  // The states begin with the last raw bytes, so that they cost nothing. `words` grows to hold
+  // `words_max`. Requires: raw.size() raw bytes, kSeedBytes zeros behind them.
+  LaneEncoder(ByteSpan raw, size_t words_max, std::vector<uint16_t>& words);
+
+  LaneSink& sink() { return sink_; }
+
+  // Writes states, words and raw bytes; returns their number, 0 if `out` is too small.
+  size_t write(MutByteSpan out) const;
+
+ private:
+  LaneSink sink_{};
+  ByteSpan raw_;  // what does not travel in the states
   uint16_t* words_end_;
 };
 

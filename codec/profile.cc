@@ -8,6 +8,7 @@
 #include "codec/page_check.h"
 #include "codec/page_layout.h"
 #include "codec/profile_block.h"
+#include "codec/profile_extras.h"
 #include "codec/profile_layout.h"
 #include "codec/progressive_rom.h"
 #include "src/base/limits.h"
@@ -80,9 +81,10 @@ class ProfileParser {
     SLUICE_CHECK(parse_frequencies());
     SLUICE_CHECK(parse_layers());
     SLUICE_CHECK(parse_blocks());
+    SLUICE_CHECK(parse_extras());
     if (rest_.size() != load_field<uint16_t>(file_, kNoteBytes)) {
       return SLUICE_ERR(Errc::bad_value,
-                        "profile: {} bytes behind its blocks, the note has {}",
+                        "profile: {} bytes at its end, the note has {}",
                         rest_.size(),
                         load_field<uint16_t>(file_, kNoteBytes));
     }
@@ -246,6 +248,13 @@ class ProfileParser {
         layer.planes.push_back(std::move(model));
       }
     }
+    return {};
+  }
+
+  Status parse_extras() {
+    size_t at = offset();
+    SLUICE_TRY(ByteSpan bytes, take(load_field<uint32_t>(file_, kExtrasBytes), "extras"));
+    SLUICE_TRY(profile_.extras, codec::parse_extras(bytes, at));
     return {};
   }
 

@@ -51,6 +51,14 @@ struct LayerModel {
   bool operator==(const LayerModel&) const = default;
 };
 
+// Material beside the codec; no page is coded with it.
+struct ProfileExtra {
+  uint32_t kind = 0;
+  Bytes content;
+
+  bool operator==(const ProfileExtra&) const = default;
+};
+
 struct Profile {
   Hash32 digest{};        // SHA-256 of the file: the profile's name
   Hash32 model_digest{};  // the model that it was measured on
@@ -63,7 +71,8 @@ struct Profile {
   std::vector<Row> rows;      // levels and measured KL of the pages made with it; the last is q1
   std::vector<std::vector<uint64_t>> frequencies;  // [rotation][pair], turns x 2^64 per position
   std::vector<LayerModel> layers;
-  std::string note;  // how and on what it was measured
+  std::vector<ProfileExtra> extras;  // kinds ascend
+  std::string note;                  // how and on what it was measured
 
   bool operator==(const Profile&) const = default;
 };

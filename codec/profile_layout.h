@@ -17,6 +17,7 @@ inline constexpr size_t kLayerBytes = 8;
 inline constexpr size_t kBlockHeadBytes = 8;
 inline constexpr size_t kChannelBytes = 8;
 inline constexpr size_t kPairBytes = 8;
+inline constexpr size_t kExtraHeadBytes = 8;
 inline constexpr uint8_t kNoRotation = 255;
 
 inline constexpr Field kMagic{"magic", 0, 4};
@@ -34,7 +35,8 @@ inline constexpr Field kSinks{"sinks", 64, 4};
 inline constexpr Field kPairs{"pairs", 68, 4};
 inline constexpr Field kRotations{"rotations", 72, 2};
 inline constexpr Field kNoteBytes{"note_bytes", 74, 2};
-inline constexpr Field kReserved1{"reserved_1", 76, 20};
+inline constexpr Field kExtrasBytes{"extras_bytes", 76, 4};
+inline constexpr Field kReserved1{"reserved_1", 80, 16};
 inline constexpr std::array kHeader{kMagic,
                                     kVersion,
                                     kCheck,
@@ -50,6 +52,7 @@ inline constexpr std::array kHeader{kMagic,
                                     kPairs,
                                     kRotations,
                                     kNoteBytes,
+                                    kExtrasBytes,
                                     kReserved1};
 inline constexpr uint32_t kCheckedFrom = kProfileBytes.at;
 
@@ -78,6 +81,12 @@ inline constexpr Field kMantissa{"mantissa", 4, 2};
 inline constexpr Field kShift{"shift", 6, 1};
 inline constexpr Field kScale{"scale", 7, 1};
 inline constexpr std::array kChannel{kMean, kMantissa, kShift, kScale};
+
+inline constexpr Field kExtraKind{"kind", 0, 4};
+inline constexpr Field kExtraBytes{"bytes", 4, 4};
+inline constexpr std::array kExtraHead{kExtraKind, kExtraBytes};
+inline constexpr uint32_t kExtraMarks = 1;
+inline constexpr size_t kMarkBytes = 8;
 
 // Ranges of the same tables.
 inline constexpr int kExponentMin = -64, kExponentMax = 126;

@@ -46,9 +46,6 @@ struct ExactTokens {
   bool has(size_t index) const { return (bits[index / 8] >> index % 8 & 1) != 0; }
 };
 
-// A value of level q1 at a coarser one: by thirds.
-int coarsened(int quantised, Level level);
-
 // The scale of a component at a level, with its layer's correction.
 size_t scale_at(const ProgressiveShape& shape, uint8_t scale, Level level, int correction);
 
@@ -57,10 +54,10 @@ std::span<const uint8_t> scales_of(
     const ProgressiveShape& shape, size_t layer, Level level, int correction, Workspace& workspace);
 
 // First row. Encodes the section into `out`; returns its bytes, or 0 if it does not fit there.
-// `exact` does not point into the workspace's words. Requires: `quantised` has shape.values() of
-// level q1, within kQuantisedMax.
+// `exact` does not point into the workspace's words. Requires: shape.values() values of the first
+// level, within kQuantisedMax.
 size_t encode_values(const ProgressiveShape& shape,
-                     std::span<const int16_t> quantised,
+                     std::span<const int16_t> values,
                      const ExactTokens& exact,
                      MutByteSpan out,
                      Workspace& workspace);
@@ -78,7 +75,7 @@ Result<ExactTokens> decode_values(const ProgressiveShape& shape,
 size_t encode_refinement(const ProgressiveShape& shape,
                          Level level,
                          ByteSpan corrections,
-                         std::span<const int16_t> quantised,
+                         std::span<const int16_t> values,
                          MutByteSpan out,
                          Workspace& workspace);
 // In place. Errors: damaged.

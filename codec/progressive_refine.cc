@@ -7,41 +7,20 @@
 #include "codec/progressive_tables.h"
 
 namespace sluice::codec {
-namespace {
-
-// Encodes 32 tokens of one component, whose values of level q1 are given.
-void encode_step(LaneEncoder& lanes, Level level, size_t scale, const int16_t* quantised) {
-  auto coarser_level = static_cast<Level>(static_cast<int>(level) + 1);
-  lanes.encode_symbols([&](size_t lane) -> const SymbolRange& {
-    int coarser = coarsened(quantised[lane], coarser_level);
-    int lacks = coarsened(quantised[lane], level) - 3 * coarser;
-    auto code = static_cast<size_t>((coarser < 0 ? -lacks : lacks) + 1);
-    return refinement_tables().ranges[scale][size_class(coarser)][code];
-  });
-}
-
-}  // namespace
-
 size_t encode_refinement(const ProgressiveShape& shape,
                          Level level,
                          ByteSpan corrections,
-                         std::span<const int16_t> quantised,
+                         std::span<const int16_t> values,
                          MutByteSpan out,
                          Workspace& workspace) {
   auto coarser = static_cast<Level>(static_cast<int>(level) + 1);
   constexpr std::array<uint8_t, kSeedBytes> kNoSeed{};
-  LaneEncoder lanes(ByteSpan(kNoSeed).first(0), quantised.size(), workspace.words);
-  const int16_t* step = quantised.data() + quantised.size();
+  LaneEncoder lanes(ByteSpan(kNoSeed).first(0), values.size(), workspace.words);
   for (size_t layer = shape.layers.size(); layer-- > 0;) {
-    const std::vector<ChannelModel>& channels = shape.model(layer).channels;
-    for (size_t c = channels.size(); c-- > 0;) {
-      size_t scale =
-          scale_at(shape, channels[c].scale, coarser, static_cast<int8_t>(corrections[layer]));
-      for (size_t token = shape.n_tokens; token > 0; token -= kLanes) {
-        step -= kLanes;
-        encode_step(lanes, level, scale, step);
-      }
-    }
+    const std::span<const uint8_t> scales =
+        scales_of(shape, layer, coarser, static_cast<int8_t>(corrections[layer]), workspace);
+    workspace.kernels->encode_refinement(
+        lanes.sink(), scales, shape.n_tokens, values.data() + layer * shape.layer_values());
   }
   return lanes.write(out);
 }

@@ -1,7 +1,7 @@
 // The last row: from the elements that the rows before it restore to the source's, bit for bit.
 #include <algorithm>
 #include <bit>
-#include <cstdlib>
+#include <numeric>
 
 #include "codec/kernels.h"
 #include "codec/progressive.h"
@@ -10,8 +10,6 @@
 
 namespace sluice::codec {
 namespace {
-
-constexpr size_t kMagnitudes = 17;  // bit widths of |residual|
 
 // What a residual of each bit width costs, about: that of the middle one.
 const std::array<std::array<uint32_t, kScales>, kMagnitudes>& magnitude_costs() {
@@ -28,85 +26,41 @@ const std::array<std::array<uint32_t, kScales>, kMagnitudes>& magnitude_costs() 
   return costs;
 }
 
-// How often residuals of a bit width occur on grids of one width.
-struct Occurrence {
-  int width;
-  size_t bits;
-  uint64_t count;
-};
-
-std::vector<Occurrence> occurrences(const ResidualShape& shape,
-                                    size_t n_tokens,
-                                    const uint16_t* restored,
-                                    const uint16_t* source) {
-  std::array<std::array<uint32_t, kMagnitudes>, kWidths> counts{};
-  for (const ChannelModel& model : shape.model.channels) {
-    const ResidualChannel channel = residual_channel(shape, model);
-    for (size_t token = 0; token < n_tokens; ++token, ++restored, ++source) {
-      const Grid grid = channel.grid(*restored);
-      auto residual = static_cast<int16_t>(grid.cell(*source) - grid.cell(*restored));
-      auto size = static_cast<uint32_t>(std::abs(int{residual}));
-      auto width = static_cast<size_t>(channel.width_on(grid) + kWidthZero);
-      ++counts[width][static_cast<size_t>(std::bit_width(size))];
+// What the residuals on grids of one width cost, by their scale.
+std::array<uint64_t, kScales> costs_of(const std::array<uint32_t, kMagnitudes>& counts) {
+  std::array<uint64_t, kScales> costs{};
+  for (size_t bits = 0; bits < kMagnitudes; ++bits) {
+    for (size_t scale = 0; counts[bits] != 0 && scale < kScales; ++scale) {
+      costs[scale] += uint64_t{counts[bits]} * magnitude_costs()[bits][scale];
     }
   }
-  std::vector<Occurrence> out;
-  for (int width = 0; width < kWidths; ++width) {
-    for (size_t bits = 0; bits < kMagnitudes; ++bits) {
-      if (uint32_t count = counts[static_cast<size_t>(width)][bits]; count != 0) {
-        out.push_back({width - kWidthZero, bits, count});
-      }
-    }
-  }
-  return out;
+  return costs;
 }
 
 // The correction under which a layer takes the fewest bits, about; the lowest on ties.
-int choose_correction(const std::vector<Occurrence>& occurring) {
-  uint64_t least = ~uint64_t{0};
-  int best = 0;
-  for (int correction = -128; correction < 128; ++correction) {
-    uint64_t cost = 0;
-    for (const Occurrence& one : occurring) {
-      cost += one.count * magnitude_costs()[one.bits][residual_scale(one.width, correction)];
+int choose_correction(const ResidualCounts& counts) {
+  constexpr int kLowest = -128, kCorrections = 256;
+  // What each correction costs more than the one before it: a width's scale changes with 31 of
+  // them.
+  std::array<uint64_t, kCorrections> more{};
+  for (int i = 0; i < kWidths; ++i) {
+    const std::array<uint32_t, kMagnitudes>& of_width = counts[static_cast<size_t>(i)];
+    if (std::all_of(of_width.begin(), of_width.end(), [](uint32_t n) { return n == 0; })) {
+      continue;
     }
-    if (cost < least) {
-      least = cost;
-      best = correction;
-    }
-  }
-  return best;
-}
-
-// Encodes 32 tokens of one channel.
-void encode_step(LaneEncoder& lanes,
-                 const ResidualChannel& channel,
-                 int correction,
-                 const uint16_t* restored,
-                 const uint16_t* source) {
-  std::array<int16_t, kLanes> residuals;
-  std::array<size_t, kLanes> scales;
-  LaneCodes codes;
-  for (size_t lane = kLanes; lane-- > 0;) {
-    const Grid grid = channel.grid(restored[lane]);
-    const int16_t cell = grid.cell(source[lane]);
-    residuals[lane] = static_cast<int16_t>(cell - grid.cell(restored[lane]));
-    scales[lane] = residual_scale(channel.width_on(grid), correction);
-    codes[lane] = code_of(kResidualModels[scales[lane]], residuals[lane]);
-    if (uint32_t bits = grid.hidden_bits(cell); bits != 0) {
-      lanes.encode_bits(lane, source[lane] & ((1u << bits) - 1), bits);
+    const std::array<uint64_t, kScales> costs = costs_of(of_width);
+    const int width = i - kWidthZero;
+    more[0] += costs[residual_scale(width, kLowest)];
+    for (int scale = 1; scale < static_cast<int>(kScales); ++scale) {
+      const int at = scale - width - kLowest;
+      if (at > 0 && at < kCorrections) {
+        const auto here = static_cast<size_t>(scale);
+        more[static_cast<size_t>(at)] += costs[here] - costs[here - 1];
+      }
     }
   }
-  for (size_t lane = kLanes; lane-- > 0;) {
-    const ScaleModel& model = kResidualModels[scales[lane]];
-    uint32_t bits = codes[lane] == kEscapeCode ? kResidualBits : model.low_bits;
-    if (bits != 0) {
-      lanes.encode_bits(lane, static_cast<uint32_t>(residuals[lane]) & ((1u << bits) - 1), bits);
-    }
-  }
-  lanes.encode_symbols([&](size_t lane) -> const SymbolRange& {
-    return residual_tables().ranges[scales[lane]][codes[lane]];
-  });
+  std::partial_sum(more.begin(), more.end(), more.begin());
+  return static_cast<int>(std::min_element(more.begin(), more.end()) - more.begin()) + kLowest;
 }
 
 }  // namespace
@@ -122,21 +76,16 @@ size_t encode_residuals(const ProgressiveShape& shape,
   }
   constexpr std::array<uint8_t, kSeedBytes> kNoSeed{};
   LaneEncoder lanes(ByteSpan(kNoSeed).first(0), 3 * restored.size(), workspace.words);
-  size_t at = shape.values();
   for (size_t layer = shape.layers.size(); layer-- > 0;) {
     const size_t first = layer * shape.layer_values();
     ResidualShape residuals{.model = shape.model(layer), .stored = shape.stored, .level = level};
-    residuals.correction = choose_correction(
-        occurrences(residuals, shape.n_tokens, restored.data() + first, source.data() + first));
+    ResidualCounts counts{};
+    workspace.kernels->count_residuals(
+        residuals, shape.n_tokens, restored.data() + first, source.data() + first, counts);
+    residuals.correction = choose_correction(counts);
     out[layer] = static_cast<uint8_t>(residuals.correction);
-    const std::vector<ChannelModel>& channels = residuals.model.channels;
-    for (size_t c = channels.size(); c-- > 0;) {
-      const ResidualChannel channel = residual_channel(residuals, channels[c]);
-      for (size_t token = shape.n_tokens; token > 0; token -= kLanes) {
-        at -= kLanes;
-        encode_step(lanes, channel, residuals.correction, &restored[at], &source[at]);
-      }
-    }
+    workspace.kernels->encode_residuals(
+        lanes.sink(), residuals, shape.n_tokens, restored.data() + first, source.data() + first);
   }
   size_t coded_bytes = lanes.write(out.subspan(shape.layers.size()));
   return coded_bytes == 0 ? 0 : shape.layers.size() + coded_bytes;

@@ -40,11 +40,11 @@ std::span<T> grown(std::vector<T>& memory, size_t size) {
 }
 
 // Marks the sinks, and no other token.
-void mark_sinks(const ProgressivePage& page, std::span<uint64_t> energies) {
+void mark_sinks(const ProgressivePage& page, std::span<uint32_t> energies) {
   uint64_t first = page.header.first_position;
   uint64_t sinks = page.profile.sinks - std::min<uint64_t>(page.profile.sinks, first);
   auto end = energies.begin() + static_cast<ptrdiff_t>(std::min<uint64_t>(sinks, energies.size()));
-  std::fill(energies.begin(), end, uint64_t{kEnergyMax} + 1);
+  std::fill(energies.begin(), end, kEnergyMarked);
   std::fill(end, energies.end(), 0);
 }
 
@@ -63,6 +63,7 @@ ExactTokens quantise_section(const ProgressivePage& page,
     quantise_layer(transform_of(page, slice, layer),
                    elements,
                    quantised.subspan(layer * shape.layer_values(), shape.layer_values()),
+                   *workspace.kernels,
                    workspace.energies,
                    workspace.layer);
     for (size_t token = 0; token < shape.n_tokens; ++token) {
@@ -114,9 +115,7 @@ void prepare_residuals(const ProgressivePage& page,
   std::span<uint16_t> restored = grown(workspace.values, shape.values());
   std::span<uint16_t> source = grown(workspace.source, shape.values());
   std::span<int16_t> quantised(workspace.quantised.data(), shape.values());
-  for (int16_t& value : quantised) {
-    value = static_cast<int16_t>(coarsened(value, level));
-  }
+  workspace.kernels->coarsen(level, quantised, quantised.data());
   for_each_layer(page.header.geometry, slice, 0, tensors, [&](uint32_t layer, ByteSpan elements) {
     const size_t first = layer * shape.layer_values();
     restore(page,
@@ -154,10 +153,11 @@ std::optional<RowBytes> encode_progressive_section(const ProgressivePage& page,
   RowBytes bytes{};
   for (size_t row = 0; row < page.header.rows.size(); ++row) {
     const Level level = page.header.rows[row].level;
-    if (row == 0) {
-      bytes[row] = encode_values(shape, quantised, exact, out, workspace);
-    } else if (level != Level::exact) {
-      bytes[row] = encode_refinement(shape, level, corrections, quantised, out, workspace);
+    if (level != Level::exact) {
+      std::span<int16_t> values = grown(workspace.values_of_row, shape.values());
+      workspace.kernels->coarsen(level, quantised, values.data());
+      bytes[row] = row == 0 ? encode_values(shape, values, exact, out, workspace)
+                            : encode_refinement(shape, level, corrections, values, out, workspace);
     } else {
       prepare_residuals(page, slice, shape, tensors, exact, workspace);
       std::span<uint16_t> restored(workspace.values.data(), shape.values());

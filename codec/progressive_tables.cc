@@ -1,5 +1,7 @@
 #include "codec/progressive_tables.h"
 
+#include <algorithm>
+
 namespace sluice::codec {
 
 CodingTables::CodingTables(const ScaleModels& models) {
@@ -24,6 +26,23 @@ const CodingTables& value_tables() {
 const CodingTables& residual_tables() {
   static const CodingTables tables(kResidualModels);
   return tables;
+}
+
+const std::array<CostRow, 2 * kCountedMax + 1>& value_costs() {
+  static const auto costs = [] {
+    std::array<CostRow, 2 * kCountedMax + 1> built;
+    for (int value = -kCountedMax; value <= kCountedMax; ++value) {
+      CostRow& row = built[static_cast<size_t>(value + kCountedMax)];
+      for (size_t i = 0; i < row.size(); ++i) {
+        const int scale =
+            std::clamp(static_cast<int>(i) + kCorrectionMin, 0, static_cast<int>(kScales) - 1);
+        row[i] = static_cast<uint16_t>(
+            cost_of_value(kScaleModels[static_cast<size_t>(scale)], value, kEscapeBits));
+      }
+    }
+    return built;
+  }();
+  return costs;
 }
 
 RefinementTables::RefinementTables() {

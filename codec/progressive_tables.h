@@ -24,6 +24,17 @@ struct CodingTables {
 const CodingTables& value_tables();
 const CodingTables& residual_tables();
 
+// What values cost in 1/128 bit, escapes with their bits; beyond kCountedMax all are escapes.
+inline constexpr int16_t kCountedMax = 128;
+
+// Corrections of a first row that an encoder tries: -4 to 3.
+inline constexpr int kCorrectionMin = -4;
+using CorrectionCosts = std::array<uint64_t, 8>;
+
+using CostRow = std::array<uint16_t, kScales + 8>;  // by scale + correction - kCorrectionMin
+
+const std::array<CostRow, 2 * kCountedMax + 1>& value_costs();  // by value + kCountedMax
+
 // Of refinements -1, 0, 1, whose codes are 0, 1, 2.
 inline constexpr size_t kSizes = 4;  // of coarser values: 0, 1, 2, 3 and more
 

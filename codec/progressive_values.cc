@@ -1,19 +1,13 @@
 #include "codec/progressive_values.h"
 
 #include <algorithm>
-#include <cstdlib>
-#include <limits>
 
-#include "codec/fixed_point.h"
 #include "codec/kernels.h"
 #include "codec/progressive_rom.h"
 #include "codec/rotation.h"
 
 namespace sluice::codec {
 namespace {
-
-// Above every sum of squares that a token can have.
-constexpr uint64_t kMarked = uint64_t{1} << 62;
 
 // Calls visit(pair, first channel, second channel) for each pair of every head that rotates.
 template <class Visit>
@@ -40,34 +34,6 @@ void for_each_unrotated(const LayerTransform& transform, Visit visit) {
       visit(c);
     }
   }
-}
-
-// Values less their mean, in coefficients.
-void scale_down(const ChannelModel& model,
-                std::span<const uint32_t> values,
-                std::span<int16_t> coefficients,
-                std::span<uint64_t> energies) {
-  // A coefficient of 1 is mantissa / 2^shift, so a quotient is a product with 2^45 / mantissa.
-  uint64_t inverse = (uint64_t{1} << 45) / model.mantissa;
-  uint32_t down = 45u - model.shift;  // 15 to 37
-  uint64_t half = uint64_t{1} << (down - 1);
-  for (size_t token = 0; token < values.size(); ++token) {
-    int32_t difference = static_cast<int32_t>(values[token]) - model.mean;
-    auto magnitude = static_cast<uint32_t>(std::abs(difference));
-    uint64_t scaled = (magnitude * inverse + half) >> down;
-    bool fits = scaled <= static_cast<uint64_t>(std::numeric_limits<int16_t>::max());
-    auto size = static_cast<int32_t>(fits ? scaled : 0);
-    coefficients[token] = static_cast<int16_t>(difference < 0 ? -size : size);
-    energies[token] = (energies[token] + static_cast<uint32_t>(size * size)) | (fits ? 0 : kMarked);
-  }
-}
-
-// floor(|coefficient| / step + 0.42), with the sign of the coefficient.
-int16_t quantised_of(int16_t coefficient, uint32_t step_bits) {
-  uint32_t rounding = kRoundingUp >> (16 - step_bits);
-  auto size = static_cast<uint32_t>(std::abs(int{coefficient}));
-  auto q = static_cast<int>((size + rounding) >> step_bits);
-  return static_cast<int16_t>(coefficient < 0 ? -q : q);
 }
 
 template <class T>
@@ -111,41 +77,42 @@ std::span<const int32_t> PageTurns::sines(int rotation, size_t pair) const {
 void quantise_layer(const LayerTransform& transform,
                     ByteSpan layer,
                     std::span<int16_t> quantised,
-                    std::span<uint64_t> energies,
+                    const Kernels& kernels,
+                    std::span<uint32_t> energies,
                     LayerScratch& scratch) {
-  size_t n_tokens = transform.shape.n_tokens;
-  size_t channels = transform.model.channels.size();
-  std::span<uint32_t> values = grown(scratch.wide, channels * n_tokens);
-  gather_as_f32(transform.shape, layer, values);
-  for (size_t c = 0; c < channels; ++c) {
-    fixed_from_f32(
-        transform.model.exponent, values.subspan(c * n_tokens, n_tokens), kMarked, energies);
-  }
-  // Signed and unsigned integers of one width may alias.
+  const size_t n_tokens = transform.shape.n_tokens;
+  const PlaneModel& model = transform.model;
+  std::span<uint16_t> rows = grown(scratch.elements, layer.size() / sizeof(uint16_t));
+  const auto row_bytes = n_tokens * dtype_bytes(transform.shape.dtype);
+  gather_rows(transform.shape, kernels, layer, rows);
+
+  const ElementFormat format{.dtype = transform.shape.dtype, .exponent = model.exponent};
   const auto row = [&](size_t c) {
-    return std::span(reinterpret_cast<int32_t*>(values.data() + c * n_tokens), n_tokens);
+    return reinterpret_cast<const uint8_t*>(rows.data()) + c * row_bytes;
   };
+  const auto out = [&](size_t c) { return quantised.data() + c * n_tokens; };
   for_each_pair(transform, [&](size_t pair, size_t first, size_t second) {
-    unrotate(transform.turns.cosines(transform.rotation, pair),
-             transform.turns.sines(transform.rotation, pair),
-             row(first),
-             row(second));
+    kernels.fix_pair(format,
+                     model.channels[first],
+                     model.channels[second],
+                     transform.turns.cosines(transform.rotation, pair),
+                     transform.turns.sines(transform.rotation, pair),
+                     row(first),
+                     row(second),
+                     out(first),
+                     out(second),
+                     energies.data());
   });
-  for (size_t c = 0; c < channels; ++c) {
-    scale_down(transform.model.channels[c],
-               values.subspan(c * n_tokens, n_tokens),
-               quantised.subspan(c * n_tokens, n_tokens),
-               energies);
-  }
+  for_each_unrotated(transform, [&](size_t c) {
+    kernels.fix_channel(format, model.channels[c], n_tokens, row(c), out(c), energies.data());
+  });
   for (size_t token = 0; token < n_tokens; ++token) {
-    for (size_t c = 0; energies[token] > kEnergyMax && c < channels; ++c) {
+    for (size_t c = 0; energies[token] > kEnergyMax && c < model.channels.size(); ++c) {
       quantised[c * n_tokens + token] = 0;
     }
   }
-  to_components(transform.model.basis, n_tokens, quantised, scratch.group);
-  for (int16_t& value : quantised) {
-    value = quantised_of(value, transform.model.step_bits);
-  }
+  kernels.to_components(model.basis, n_tokens, quantised, scratch.group);
+  kernels.quantise(model.step_bits, quantised);
 }
 
 void restore_layer(const LayerTransform& transform,
@@ -167,8 +134,8 @@ void restore_layer(const LayerTransform& transform,
   }
   kernels.to_channels(model.basis, n_tokens, coefficients, scratch.group);
 
-  const ElementFormat format{.stored = transform.shape.stored, .exponent = model.exponent};
-  const size_t row_bytes = n_tokens * dtype_bytes(format.stored);
+  const ElementFormat format{.dtype = transform.shape.stored, .exponent = model.exponent};
+  const size_t row_bytes = n_tokens * dtype_bytes(format.dtype);
   const auto row = [&](size_t c) { return coefficients.subspan(c * n_tokens, n_tokens); };
   const auto out = [&](size_t c) { return elements.data() + c * row_bytes; };
   for_each_pair(transform, [&](size_t pair, size_t first, size_t second) {

@@ -52,7 +52,8 @@ struct LayerTransform {
 void quantise_layer(const LayerTransform& transform,
                     ByteSpan layer,
                     std::span<int16_t> quantised,
-                    std::span<uint64_t> energies,
+                    const Kernels& kernels,
+                    std::span<uint32_t> energies,
                     LayerScratch& scratch);
 
 // Shape: `quantised` is [component][token] of `level`, `elements` [channel][token] in

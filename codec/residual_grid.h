@@ -12,8 +12,6 @@ namespace sluice::codec {
 
 inline constexpr uint32_t kResidualBits = 16;   // of an escaped one
 inline constexpr uint32_t kMagnitudeBits = 15;  // of an element less its sign
-inline constexpr int kWidths = 288;             // half octaves that an error may have in cells
-inline constexpr int kWidthZero = 144;
 
 // The grid of one element: what 16-bit floats would be whose least exponent was `power`. Cells
 // count from 0 upwards, from -1 downwards; so no sign change jumps over all small numbers, and the

@@ -11,7 +11,6 @@
 #include <zstd.h>
 
 #include <cstring>
-#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <string>
@@ -20,6 +19,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "bench/micro/stage_bench.h"
 #include "codec/codec.h"
 #include "src/base/checksum.h"
 #include "tests/codec/sample_kv.h"
@@ -70,14 +70,24 @@ Input made_up_with_profile() {
   return input;
 }
 
-// Adds those of the files that have the input's shape.
+std::string basis_of(const Profile& profile) {
+  for (const PlaneModel& plane : profile.layers.front().planes) {
+    if (!plane.basis.is_identity()) {
+      return plane.basis.pairs.empty() ? "dense" : "givens";
+    }
+  }
+  return "identity";
+}
+
+// Adds those of the files that have the input's shape, by the names of their bases.
 void add_profiles(Input& input, const std::vector<std::string>& paths, RopePairing pairing) {
   for (const std::string& path : paths) {
     std::ifstream file(path, std::ios::binary);
     Bytes bytes(std::istreambuf_iterator<char>(file), {});
     Profile profile = parse_profile(bytes, pairing).value();
     if (check_profile_geometry(profile, input.geometry).has_value()) {
-      input.profiles.push_back({std::filesystem::path(path).stem(), std::move(profile)});
+      std::string name = basis_of(profile);
+      input.profiles.push_back({std::move(name), std::move(profile)});
     }
   }
 }
@@ -236,6 +246,13 @@ void add_all(const Input& input) {
   add("zstd1_encode", input, [](State& s, const Input& i) { bench_zstd(s, i, false); });
   add("zstd1_decode", input, [](State& s, const Input& i) { bench_zstd(s, i, true); });
   add("xxh3", input, bench_xxh3);
+  for (const NamedProfile& named : input.profiles) {
+    add_stage_benches(named.name + "_" + input.name,
+                      named.profile,
+                      input.geometry,
+                      input.pages.back(),
+                      (input.pages.size() - 1) * input.geometry.n_tokens);
+  }
   for (const Way& way : ways_of(input)) {
     add(way.name + "_encode", input, [way](State& s, const Input& i) { bench_encode(s, i, way); });
     add(way.name + "_decode", input, [way](State& s, const Input& i) { bench_decode(s, i, way); });

@@ -20,9 +20,16 @@ class Codec:
     name: str
     level: str
     code: Code
+    page_tokens: int = 0  # of a codec of pages
+    material: str = ""  # digest of what else decides what it does
 
     def __str__(self) -> str:
-        return f"{self.name} {self.level}".strip()
+        return " ".join(map(str, filter(None, (self.name, self.level, self.page_tokens))))
+
+    @property
+    def key(self) -> str:
+        """What it is in a journal."""
+        return f"{self} {self.material}".strip()
 
 
 def by_token(kv: torch.Tensor) -> torch.Tensor:

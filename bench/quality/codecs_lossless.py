@@ -18,7 +18,7 @@ LEVELS = (1, 3)
 
 def codecs(page_tokens: int) -> list[Codec]:
     return [
-        Codec("zstd", f"-{level} {name}", functools.partial(code, page_tokens, level, split))
+        Codec("zstd", f"-{level} {name}", functools.partial(code, page_tokens, level, split), page_tokens)
         for level in LEVELS
         for name, split in (("raw", False), ("byte planes", True))
     ]

@@ -2,12 +2,16 @@
 
 One codec for each set of profiles (one file for each KV group of the model), with a level for each row
 that their headers list, q3, q2, q1; and `direct`, which needs no profile. A level's page has the rows up
-to its own, all of which count.
+to its own, all of which count. libsluice puts no pages of a profile's rows that end with `exact`, so
+these, on the first of its levels and on q1, are coded by page_coder, without a daemon.
 """
 
 import functools
+import hashlib
 import os
 import struct
+import subprocess
+import tempfile
 
 import torch
 
@@ -25,16 +29,19 @@ def codecs(
     model: Reference, socket: str, profiles: dict[str, list[bytes]], page_tokens: int
 ) -> list[Codec]:
     """profiles: by a name for people, the files of all groups, in the groups' order."""
-    out = [Codec("sluice direct", "exact", Pages(model, socket, [], page_tokens).code)]
+    direct = Pages(model, socket, [], page_tokens)
+    out = [Codec("sluice direct", "exact", direct.code, page_tokens)]
     for name, files in profiles.items():
         if len(files) != len(model.groups):
             raise SystemExit(f"{len(files)} profiles {name}, the model has {len(model.groups)} groups")
         pages = Pages(model, socket, files, page_tokens)
-        out += [
-            Codec(f"sluice {name}", level, functools.partial(pages.code, level=level))
-            for level in rows(files[0])
-            if all(level in rows(file) for file in files)
-        ]
+        levels = [level for level in rows(files[0]) if all(level in rows(file) for file in files)]
+        codes = {level: functools.partial(pages.code, level=level) for level in levels}
+        for level in dict.fromkeys((levels[0], levels[-1])):
+            taken = list(rows(files[0])).index(level) + 1
+            codes[f"exact on {level}"] = functools.partial(pages.code_exact, lossy_rows=taken)
+        material = hashlib.sha256(b"".join(files)).hexdigest()[:16]
+        out += [Codec(f"sluice {name}", at, code, page_tokens, material) for at, code in codes.items()]
     return out
 
 
@@ -67,6 +74,16 @@ class Pages:
             out[group["layers"]] = context_of(pages).float()
         return out, bits
 
+    def code_exact(self, kv: torch.Tensor, lossy_rows: int) -> tuple[torch.Tensor, float]:
+        out, bits = torch.empty_like(kv), 0
+        for file, group in zip(self._files, self._model.groups):
+            pages = pages_of(kv[group["layers"]], self._page_tokens).bfloat16()
+            coded = page_coder(file, self._page_tokens, lossy_rows, pages)
+            bits += 8 * int.from_bytes(coded[:8], "little")
+            back = torch.frombuffer(bytearray(coded[8:]), dtype=torch.bfloat16)
+            out[group["layers"]] = context_of(back.reshape(pages.shape)).float()
+        return out, bits
+
     def _carry(self, descriptor: bytes, pages: torch.Tensor, kl: int) -> int:
         """Puts pages of a quality, and gets them back in their place; returns their encoded bytes."""
         with api.Space(self._client, descriptor, kl, put_kl=kl) as space:
@@ -95,6 +112,16 @@ class Pages:
             "page_tokens": self._page_tokens,
         }
         return space_identity.encode_descriptor(fields)
+
+
+def page_coder(profile: bytes, page_tokens: int, lossy_rows: int, pages: torch.Tensor) -> bytes:
+    """Returns what page_coder.cc writes for pages with a row `exact`."""
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(profile)
+        file.flush()
+        command = [os.environ["SLUICE_PAGE_CODER"], file.name, str(page_tokens), str(lossy_rows), "exact"]
+        tensors = pages.view(torch.int16).numpy().tobytes()
+        return subprocess.run(command, input=tensors, stdout=subprocess.PIPE, check=True).stdout
 
 
 def pages_of(kv: torch.Tensor, page_tokens: int) -> torch.Tensor:

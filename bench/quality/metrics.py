@@ -1,6 +1,5 @@
 """What a codec costs: bits, and how the model's answers move, added up over the windows of one text."""
 
-import dataclasses
 import math
 
 import numpy as np
@@ -8,42 +7,39 @@ import numpy as np
 from sluice_kv import quality
 
 
-@dataclasses.dataclass
-class Tally:
-    """Of one codec and level on one text."""
+def answered(exact: np.ndarray, lossy: np.ndarray, tokens: list[int]) -> dict:
+    """Compares the logits of both behind each of a window's tokens."""
+    found = quality.compare(exact, lossy)
+    return {
+        "kl": found.kl.tolist(),
+        "agrees": found.agrees.tolist(),
+        "nll_change": nll(lossy, tokens) - nll(exact, tokens),  # nats a token
+    }
 
-    bits: float = 0.0
-    elements: int = 0
-    windows: list[quality.Window] = dataclasses.field(default_factory=list)
-    nll_change: list[float] = dataclasses.field(default_factory=list)  # nats a token, a window
-    followed: list[float] = dataclasses.field(default_factory=list)  # share of greedy tokens
-    needles: list[bool] = dataclasses.field(default_factory=list)
 
-    def add_size(self, bits: float, elements: int) -> None:
-        self.bits += bits
-        self.elements += elements
+def row(entries: list[dict]) -> dict:
+    """Adds up the entries of a journal, of windows and needles of one codec.
 
-    def add_answers(self, exact: np.ndarray, lossy: np.ndarray, tokens: list[int]) -> None:
-        """Takes the logits of both behind each of the window's tokens."""
-        self.windows.append(quality.compare(exact, lossy))
-        self.nll_change.append(nll(lossy, tokens) - nll(exact, tokens))
-
-    def row(self) -> dict:
-        """kl_windows: the mean of each window, in their order, for comparing two rows."""
-        found = quality.summary(self.windows)
-        return {
-            "windows": found["windows"],
-            "bpe": self.bits / self.elements,
-            "kl_mean": found["kl_mean"],
-            "kl_interval": found["kl_interval"],
-            "kl_p99": found["kl_p99"],
-            "top1": found["top1"],
-            "ppl_delta": math.expm1(float(np.mean(self.nll_change))),
-            "greedy_match": float(np.mean(self.followed)) if self.followed else None,
-            "needles": sum(self.needles),
-            "needles_of": len(self.needles),
-            "kl_windows": [float(window.kl.mean()) for window in self.windows],
-        }
+    kl_windows: the mean of each window, in their order, for comparing two rows.
+    """
+    windows = [entry for entry in entries if "kl" in entry]
+    needles = [entry["needle"] for entry in entries if "needle" in entry]
+    followed = [entry["followed"] for entry in windows if "followed" in entry]
+    tokens = [quality.Window(np.array(w["kl"]), np.array(w["agrees"])) for w in windows]
+    found = quality.summary(tokens)
+    return {
+        "windows": found["windows"],
+        "bpe": sum(w["bits"] for w in windows) / sum(w["elements"] for w in windows),
+        "kl_mean": found["kl_mean"],
+        "kl_interval": found["kl_interval"],
+        "kl_p99": found["kl_p99"],
+        "top1": found["top1"],
+        "ppl_delta": math.expm1(float(np.mean([w["nll_change"] for w in windows]))),
+        "greedy_match": float(np.mean(followed)) if followed else None,
+        "needles": sum(needles),
+        "needles_of": len(needles),
+        "kl_windows": [float(window.kl.mean()) for window in tokens],
+    }
 
 
 def nll(logits: np.ndarray, tokens: list[int]) -> float:

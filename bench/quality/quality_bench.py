@@ -8,11 +8,14 @@ and rounded to bf16: that is exact. Each codec takes it and gives KV back, round
 model answers the same forced tokens on both. `kl` is of exact against lossy, a token; `ppl_delta` the
 change of the perplexity of the text's own tokens, as a share; `greedy_match` how much of the greedy
 continuation stays the same from its start; `needles` how many answers are still found of those that
-are on exact KV. OUT is written after every window.
+are on exact KV. OUT is written after every window;
+OUT.journal has what each codec gave on each, so that the same command goes on after a cut, and with
+other codecs or profiles adds to what there is.
 """
 
 import argparse
 import dataclasses
+import hashlib
 import json
 import os
 import platform
@@ -29,14 +32,16 @@ import codecs_ggml
 import codecs_kvtc
 import codecs_lossless
 import codecs_sluice
-import leak_check
 import report
 from codec_list import Codec
 from daemon import Daemon
+from journal import Journal
 from judge import Judge
 from needle import Needle, needles
 from reference import SINKS, Reference
+from sluice_kv import text_marks
 from sluice_kv.kv_model import read_text
+from sluice_kv.profile_file import marks_of
 
 CALIBRATION_WINDOWS, CALIBRATION_TOKENS = 6, 1024  # of the bases that competitors need
 
@@ -58,11 +63,11 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--greedy-tokens", type=int, default=200, help="0: none")
     parser.add_argument("--needles", type=int, default=8, help="of each text; 0: none")
     parser.add_argument("--needle-tokens", type=int, default=4096, help="of a needle's context")
-    parser.add_argument("--page-tokens", type=int, default=64, help="of our pages and zstd's")
+    parser.add_argument("--page-tokens", type=int, nargs="+", default=[64, 256], help="of our pages")
     args = parser.parse_args()
     args.name = args.name or os.path.basename(os.path.normpath(args.model))
     for tokens in (args.prefix_tokens, args.needle_tokens):
-        if tokens % args.page_tokens or tokens % 64:
+        if any(tokens % size for size in [64, *args.page_tokens]):
             parser.error(f"{tokens} tokens of context are not whole pages")
     return args
 
@@ -74,9 +79,10 @@ class TestText:
     needles: list[Needle]
 
 
-def test_texts(args, model: Reference) -> list[TestText]:
+def test_texts(args, model: Reference, profiles: dict[str, list[bytes]]) -> list[TestText]:
     """Cuts the test texts; ends the program where one has text of a calibration text."""
-    kept = {path: leak_check.kept(model.encode(read_text(path))) for path in args.calib}
+    kept = {path: text_marks.kept(model.encode(read_text(path))) for path in args.calib}
+    kept |= {f"{name}.profile's marks": marks_of(files[0]) for name, files in profiles.items()}
     out = []
     for path in args.test:
         text = [read_text(path)]
@@ -88,11 +94,11 @@ def test_texts(args, model: Reference) -> list[TestText]:
     return out
 
 
-def refuse_leak(model: Reference, test: str, tokens: list[int], kept: dict[str, set[bytes]]) -> None:
+def refuse_leak(model: Reference, test: str, tokens: list[int], kept: dict[str, set[int]]) -> None:
     for calibration, marks in kept.items():
-        at = next(leak_check.leaks(tokens, marks), None)
+        at = next(text_marks.leaks(tokens, marks), None)
         if at is not None:
-            common = model.text(tokens[at : at + leak_check.WINDOW_TOKENS])
+            common = model.text(tokens[at : at + text_marks.WINDOW_TOKENS])
             raise SystemExit(
                 f"{test} has text of {calibration}, which profiles were calibrated on, so that what"
                 f" is measured on it says nothing; take another. Both have: {common!r}"
@@ -111,17 +117,23 @@ def profiles_of(sets: list[list[str]]) -> dict[str, list[bytes]]:
     return out
 
 
-def all_codecs(args, model: Reference, socket: str) -> list[Codec]:
+def all_codecs(
+    args, model: Reference, socket: str, profiles: dict[str, list[bytes]]
+) -> list[Codec]:
     texts = [read_text(path) for path in args.calib]
     calibration = model.windows(texts, CALIBRATION_WINDOWS, CALIBRATION_TOKENS)
     return codec_list.chosen(
         [
-            *codecs_sluice.codecs(model, socket, profiles_of(args.profile), args.page_tokens),
+            *(
+                codec
+                for size in args.page_tokens
+                for codec in codecs_sluice.codecs(model, socket, profiles, size)
+            ),
             *codecs_cachegen.codecs(),
             *codecs_fixed.codecs(),
             *codecs_ggml.codecs(),
             *codecs_kvtc.codecs(model, calibration),
-            *codecs_lossless.codecs(args.page_tokens),
+            *codecs_lossless.codecs(args.page_tokens[0]),
         ],
         args.codecs,
     )
@@ -130,19 +142,30 @@ def all_codecs(args, model: Reference, socket: str) -> list[Codec]:
 def measure(args, model: Reference, codecs: list[Codec], texts: list[TestText]) -> dict:
     """Returns the result, which is written after each window too."""
     result = {"parameters": parameters(args), "rows": []}
+    journal = Journal(args.json + ".journal", same(args, model))
     done: list[dict] = []
     for text in texts:
-        judge = Judge(model, codecs, args.greedy_tokens)
+        judge = Judge(model, codecs, journal, text.name, args.greedy_tokens)
         for index, needle in enumerate(text.needles):
             print(f"{text.name}: needle {index + 1} of {args.needles}", file=sys.stderr)
-            judge.needle(needle)
+            judge.needle(index, needle)
         for index, tokens in enumerate(text.windows):
             print(f"{text.name}: window {index + 1} of {args.windows}", file=sys.stderr)
-            judge.window(tokens[: args.prefix_tokens], tokens[args.prefix_tokens :])
+            judge.window(index, tokens[: args.prefix_tokens], tokens[args.prefix_tokens :])
             result["rows"] = done + judge.rows({"model": args.name, "text": text.name})
             write(args.json, result)
         done = result["rows"]
     return result
+
+
+def same(args, model: Reference) -> dict:
+    """Returns what has to be the same in a run that goes on with another's journal."""
+    names = "windows", "prefix_tokens", "forced_tokens", "greedy_tokens", "needles", "needle_tokens"
+    texts = {
+        os.path.basename(path): hashlib.sha256(read_text(path).encode()).hexdigest()
+        for path in (*args.calib, *args.test)
+    }
+    return {"model": model.digest.hex(), **texts, **{name: getattr(args, name) for name in names}}
 
 
 def parameters(args) -> dict:
@@ -153,6 +176,7 @@ def parameters(args) -> dict:
         **texts,
         **counts,
         "profiles": [list(map(os.path.basename, paths)) for paths in args.profile],
+        "page_tokens": args.page_tokens,
         "sinks": SINKS,
         "compute": f"f32, torch {torch.__version__}, transformers {transformers.__version__}",
         "machine": platform.machine(),
@@ -169,11 +193,12 @@ def write(path: str, result: dict) -> None:
 def main() -> None:
     args = parsed()
     model = Reference(args.model)
-    texts = test_texts(args, model)
+    profiles = profiles_of(args.profile)
+    texts = test_texts(args, model, profiles)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # ends the daemon too
     daemon = Daemon()
     try:
-        result = measure(args, model, all_codecs(args, model, daemon.socket), texts)
+        result = measure(args, model, all_codecs(args, model, daemon.socket, profiles), texts)
     finally:
         daemon.stop()
     print(report.text(result))

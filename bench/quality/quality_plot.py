@@ -13,7 +13,8 @@ def quality_svg(results: list[dict]) -> str:
     panels = {}
     for row in (row for result in results for row in result["rows"] if row["kl_mean"] > 0):
         panel = panels.setdefault((row["model"], row["text"]), {})
-        panel.setdefault(row["codec"], []).append((row["bpe"], row["kl_mean"]))
+        pages = f", {row['page_tokens']} a page" if "page_tokens" in row else ""
+        panel.setdefault(row["codec"] + pages, []).append((row["bpe"], row["kl_mean"]))
     svg = Svg(
         TOP + len(panels) * (HEIGHT + 50),
         "Quality by size",

@@ -3,7 +3,7 @@
     bench/quality/report.py RESULT.json... [--against "CODEC LEVEL"]
 
 `ours` is what Sluice takes at the same KL, on the line through the levels of its first profile with two
-or more; `ratio` is how much smaller that is. --against adds log(KL / that codec's KL) with the 95 %
+or more, in the pages that came first; `ratio` is how much smaller that is. --against adds log(KL / that codec's KL) with the 95 %
 interval of a paired bootstrap over the windows.
 """
 
@@ -25,13 +25,14 @@ def text(result: dict, against: str | None = None) -> str:
         rows = [row for row in result["rows"] if row["text"] == name]
         out.append(f"{rows[0]['model']} on {name}, {rows[0]['windows']} windows\n")
         out += _table(rows, against)
-        out += _bars(rows, result["parameters"]["page_tokens"])
+        out += _bars(rows)
         out.append("")
     return "\n".join(out)
 
 
 def label(row: dict) -> str:
-    return f"{row['codec']} {row['level']}"
+    pages = row.get("page_tokens", "")
+    return f"{row['codec']} {row['level']} {pages}".strip()
 
 
 def _table(rows: list[dict], against: str | None) -> list[str]:
@@ -75,19 +76,19 @@ def _cells(row: dict, points: list[bars.Point]) -> list[str]:
 
 
 def _our_points(rows: list[dict]) -> list[bars.Point]:
-    by_profile: dict[str, list[bars.Point]] = {}
+    by_profile: dict[tuple, list[bars.Point]] = {}
     for row in rows:
         if bars.is_ours(row) and row["kl_mean"] > 0:
-            by_profile.setdefault(row["codec"], []).append((row["bpe"], row["kl_mean"]))
+            by_profile.setdefault((row["codec"], row["page_tokens"]), []).append((row["bpe"], row["kl_mean"]))
     return next((points for points in by_profile.values() if len(points) > 1), [])
 
 
-def _bars(rows: list[dict], page_tokens: int) -> list[str]:
+def _bars(rows: list[dict]) -> list[str]:
     points = bars.points_of(rows[0]["model"])
     return [
-        f"bar: {v.codec} {v.level}, {v.bpe:.3f} b/el at {v.kl:.3g}: {v.bar:.3f},"
+        f"bar: {v.codec} {v.level} {v.page_tokens}, {v.bpe:.3f} b/el at {v.kl:.3g}: {v.bar:.3f},"
         f" {'reached' if v.reached else 'MISSED'}"
-        for v in (bars.verdicts(rows, points, page_tokens) if points else [])
+        for v in (bars.verdicts(rows, points) if points else [])
     ]
 
 

@@ -16,8 +16,11 @@ if [ "${1:-}" = --build ]; then
 fi
 python=${SLUICE_TORCH_PYTHON:-$SLUICE_HOME/vllm/bin/python}
 [ -x "$python" ] || fail "no $python: tests/e2e/run_vllm.sh installs it"
+export SLUICE_PAGE_CODER=$build/bench/quality/page_coder
+[ -x "$SLUICE_PAGE_CODER" ] || fail "no $SLUICE_PAGE_CODER: build the release first"
 export SLUICED=$build/src/daemon/sluiced SLUICE_LIBRARY=$build/src/client/libsluice.so
 [ -x "$SLUICED" ] || fail "no $SLUICED: build the release first"
 export PYTHONPATH=$here:$SLUICE_REPO/bench:$SLUICE_REPO/python:$SLUICE_REPO/tests/e2e
 export PYTHONDONTWRITEBYTECODE=1 HF_HUB_OFFLINE=1
+export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-PASSIVE} # threads that spin lose most on a shared machine
 exec "$python" "$here/quality_bench.py" "$@"

@@ -1,4 +1,6 @@
 // The oracle's first rows (FORMAT.md, "Symbols").
+#include <algorithm>
+
 #include "codec/progressive_tables.h"
 #include "codec/scalar/scalar.h"
 
@@ -41,7 +43,52 @@ bool decode_step(LaneCursor& lanes, size_t scale, int16_t* values) {
   return good && !lanes.words_ran_out();
 }
 
+// Encodes 32 tokens of one component.
+void encode_step(LaneSink& lanes, size_t scale, const int16_t* values) {
+  const ScaleModel& model = kScaleModels[scale];
+  LaneCodes codes;
+  for (size_t lane = 0; lane < kLanes; ++lane) {
+    codes[lane] = code_of(model, values[lane]);
+  }
+  for (size_t lane = kLanes; lane-- > 0;) {
+    uint32_t bits = codes[lane] == kEscapeCode ? kEscapeBits : model.low_bits;
+    if (bits != 0) {
+      lanes.encode_bits(lane, static_cast<uint32_t>(values[lane]) & ((1u << bits) - 1), bits);
+    }
+  }
+  lanes.encode_symbols(
+      [&](size_t lane) -> const SymbolRange& { return value_tables().ranges[scale][codes[lane]]; });
+}
+
 }  // namespace
+
+void add_first_costs(std::span<const uint8_t> scales,
+                     size_t n_tokens,
+                     const int16_t* values,
+                     CorrectionCosts& costs) {
+  for (uint8_t scale : scales) {
+    for (size_t token = 0; token < n_tokens; ++token, ++values) {
+      const int value = std::clamp<int>(*values, -kCountedMax, kCountedMax);
+      const CostRow& row = value_costs()[static_cast<size_t>(value + kCountedMax)];
+      for (size_t i = 0; i < costs.size(); ++i) {
+        costs[i] += row[scale + i];
+      }
+    }
+  }
+}
+
+void encode_first(LaneSink& lanes,
+                  std::span<const uint8_t> scales,
+                  size_t n_tokens,
+                  const int16_t* values) {
+  const int16_t* step = values + scales.size() * n_tokens;
+  for (size_t c = scales.size(); c-- > 0;) {
+    for (size_t token = n_tokens; token > 0; token -= kLanes) {
+      step -= kLanes;
+      encode_step(lanes, scales[c], step);
+    }
+  }
+}
 
 bool decode_first(LaneCursor& lanes,
                   std::span<const uint8_t> scales,

@@ -16,7 +16,31 @@ void decode_step(LaneCursor& lanes, size_t scale, int16_t* values) {
   }
 }
 
+// Encodes 32 tokens of one component.
+void encode_step(LaneSink& lanes, size_t scale, const int16_t* values) {
+  lanes.encode_symbols([&](size_t lane) -> const SymbolRange& {
+    const int value = values[lane];
+    const int coarser = (value < 0 ? -1 : 1) * ((std::abs(value) + 1) / 3);
+    const int lacks = value - 3 * coarser;
+    const auto code = static_cast<size_t>((coarser < 0 ? -lacks : lacks) + 1);
+    return refinement_tables().ranges[scale][size_class(coarser)][code];
+  });
+}
+
 }  // namespace
+
+void encode_refinement(LaneSink& lanes,
+                       std::span<const uint8_t> scales,
+                       size_t n_tokens,
+                       const int16_t* values) {
+  const int16_t* step = values + scales.size() * n_tokens;
+  for (size_t c = scales.size(); c-- > 0;) {
+    for (size_t token = n_tokens; token > 0; token -= kLanes) {
+      step -= kLanes;
+      encode_step(lanes, scales[c], step);
+    }
+  }
+}
 
 bool decode_refinement(LaneCursor& lanes,
                        std::span<const uint8_t> scales,

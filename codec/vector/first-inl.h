@@ -11,6 +11,7 @@
 
 #include "codec/progressive_tables.h"
 #include "codec/vector/lanes-inl.h"
+#include "codec/vector/sink-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 
@@ -192,6 +193,101 @@ inline bool decode_first(LaneCursor& cursor,
   }
   lanes.save(cursor);
   return true;
+}
+
+// Gives low bits, and escaped values as they are.
+HWY_NOINLINE void give_extra_bits(Sink& sink, const FirstTable& table, const int16_t* values) {
+  const hn::FixedTag<int16_t, 8> d_half;
+  const VI32 low_bits = hn::Set(di32, static_cast<int>(table.low_bits));
+  for (size_t i = 4; i-- > 0;) {
+    const VI32 value = hn::PromoteTo(di32, hn::LoadU(d_half, values + 8 * i));
+    const VI32 index = hn::Sub(hn::ShiftRightSame(value, static_cast<int>(table.low_bits)),
+                               hn::Set(di32, table.lowest));
+    const VI32 escape = hn::Set(di32, static_cast<int>(table.symbols) - 1);
+    const auto known = hn::And(at_least(index, hn::Zero(di32)), hn::Lt(index, escape));
+    const VI32 bits = hn::IfThenElse(known, low_bits, hn::Set(di32, kEscapeBits));
+    sink.give(i, hn::BitCast(d32, value), hn::BitCast(d32, bits));
+  }
+}
+
+template <size_t kSymbols>
+HWY_INLINE void encode_first_step(Sink& sink, const FirstTable& table, const int16_t* values) {
+  const VI16 escape = hn::Set(di16, static_cast<int16_t>(kSymbols - 1));
+  Halves indices;
+  auto escaped = hn::MaskFromVec(hn::Zero(di16));
+  for (size_t half = 0; half < 2; ++half) {
+    const VI16 value = swapped(hn::LoadU(di16, values + 16 * half));
+    const VI16 index = hn::Sub(hn::ShiftRightSame(value, static_cast<int>(table.low_bits)),
+                               hn::Set(di16, static_cast<int16_t>(table.lowest)));
+    const auto unknown = hn::Or(hn::Lt(index, hn::Zero(di16)), at_least(index, escape));
+    indices[half] = hn::IfThenElse(unknown, escape, index);
+    escaped = hn::Or(escaped, unknown);
+  }
+  if (table.low_bits != 0 || !hn::AllFalse(di16, escaped)) {
+    give_extra_bits(sink, table, values);
+  }
+  for (size_t i = 4; i-- > 0;) {
+    const V16 index = hn::BitCast(d16, indices[i / 2]), zero = hn::Zero(d16);
+    const V32 wide = i % 2 == 0 ? hn::ZipLower(d32, index, zero) : hn::ZipUpper(d32, index, zero);
+    const V32 range = range_of<kSymbols>(wide, table.ranges.data());
+    sink.encode(i, hn::ShiftRight<16>(range), hn::And(range, hn::Set(d32, 0xffff)));
+  }
+}
+
+inline void encode_first(LaneSink& lanes,
+                         std::span<const uint8_t> scales,
+                         size_t n_tokens,
+                         const int16_t* values) {
+  Sink sink(lanes);
+  const int16_t* step = values + scales.size() * n_tokens;
+  for (size_t c = scales.size(); c-- > 0;) {
+    const FirstTable& table = first_table(scales[c]);
+    for (size_t token = n_tokens; token > 0; token -= kLanes) {
+      step -= kLanes;
+      if (table.symbols == 8) {
+        encode_first_step<8>(sink, table, step);
+      } else {
+        encode_first_step<32>(sink, table, step);
+      }
+    }
+  }
+  sink.save(lanes);
+}
+
+// Costs of a value under eight neighbouring scales stand side by side.
+inline void add_first_costs(std::span<const uint8_t> scales,
+                            size_t n_tokens,
+                            const int16_t* values,
+                            CorrectionCosts& costs) {
+  const hn::FixedTag<uint16_t, 8> d_row;
+  const auto& table = value_costs();
+  const uint16_t* rows = table.front().data();
+  constexpr auto kRow = static_cast<int16_t>(sizeof(table.front()) / sizeof(uint16_t));
+  alignas(32) std::array<int16_t, kLanes> starts;
+  for (uint8_t scale : scales) {
+    V32 even = hn::Zero(d32), odd = hn::Zero(d32);
+    for (size_t token = 0; token < n_tokens; token += kLanes, values += kLanes) {
+      for (size_t half = 0; half < 2; ++half) {
+        const VI16 value = hn::Clamp(hn::LoadU(di16, values + 16 * half),
+                                     hn::Set(di16, -kCountedMax),
+                                     hn::Set(di16, kCountedMax));
+        const VI16 row = hn::Add(value, hn::Set(di16, kCountedMax));
+        hn::Store(hn::Mul(row, hn::Set(di16, kRow)), di16, starts.data() + 16 * half);
+      }
+      for (size_t lane = 0; lane < kLanes; lane += 2) {
+        const auto row = [&](size_t i) HWY_ATTR {
+          return hn::PromoteTo(d32, hn::LoadU(d_row, rows + starts[i] + scale));
+        };
+        even = hn::Add(even, row(lane));
+        odd = hn::Add(odd, row(lane + 1));
+      }
+    }
+    alignas(32) std::array<uint32_t, 8> sums;
+    hn::Store(hn::Add(even, odd), d32, sums.data());
+    for (size_t i = 0; i < costs.size(); ++i) {
+      costs[i] += sums[i];
+    }
+  }
 }
 
 }  // namespace sluice::codec::HWY_NAMESPACE

@@ -54,6 +54,11 @@ inline constexpr DI32 di32;
 inline constexpr D16 d16;
 inline constexpr DI16 di16;
 
+template <class V>
+HWY_INLINE auto at_least(V a, V b) {
+  return hn::Not(hn::Lt(a, b));
+}
+
 HWY_INLINE uint32_t bits_of(hn::Mask<D32> mask) {
   return static_cast<uint32_t>(
       _mm256_movemask_ps(_mm256_castsi256_ps(hn::VecFromMask(d32, mask).raw)));

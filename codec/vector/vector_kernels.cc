@@ -12,10 +12,13 @@
 #include <hwy/highway.h>
 
 #if HWY_TARGET == HWY_AVX2
+#include "codec/vector/basis-inl.h"
+#include "codec/vector/cells-inl.h"
 #include "codec/vector/first-inl.h"
-#include "codec/vector/gathered-inl.h"
+#include "codec/vector/fix-inl.h"
 #include "codec/vector/refinement-inl.h"
-#include "codec/vector/values-inl.h"
+#include "codec/vector/residual-inl.h"
+#include "codec/vector/restore-inl.h"
 #endif
 
 HWY_BEFORE_NAMESPACE();
@@ -30,10 +33,24 @@ const Kernels* kernels_of_target() {
                                .decode_residuals = decode_residuals,
                                .decode_cells = decode_cells,
                                .add_low_bits = add_low_bits,
+                               .centre_of = centre_of,
+                               .weigh_tags = weigh_tags,
+                               .pack_low_bits = pack_low_bits,
+                               .encode_cells = encode_cells,
                                .place_in_steps = place_in_steps,
                                .to_channels = HWY_NAMESPACE::to_channels,
                                .restore_channel = restore_channel,
                                .restore_pair = restore_pair,
+                               .fix_channel = fix_channel,
+                               .fix_pair = fix_pair,
+                               .to_components = HWY_NAMESPACE::to_components,
+                               .quantise = quantise,
+                               .coarsen = coarsen,
+                               .add_first_costs = add_first_costs,
+                               .encode_first = encode_first,
+                               .encode_refinement = encode_refinement,
+                               .count_residuals = count_residuals,
+                               .encode_residuals = encode_residuals,
                                .transpose = transpose};
   return &kernels;
 #else

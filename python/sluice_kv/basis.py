@@ -60,20 +60,20 @@ def fit_givens(covariance: np.ndarray, stages: int = STAGES) -> Givens:
 
 def best_pairs(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Pairs all channels, those whose correlation is largest first."""
-    size = len(covariance)
     variance = covariance.diagonal()
-    correlation = np.triu(covariance**2 / np.outer(variance, variance), 1)
-    free = np.ones(size, bool)
-    pairs = []
-    for at in np.argsort(correlation, axis=None)[::-1]:
-        i, j = divmod(int(at), size)
-        if i < j and free[i] and free[j]:
-            free[i] = free[j] = False
-            pairs.append((i, j))
-            if 2 * len(pairs) == size:
-                break
-    first, second = np.array(pairs).T
-    return first, second
+    correlation = covariance**2 / np.outer(variance, variance)
+    np.fill_diagonal(correlation, -1)
+    number = np.arange(len(covariance))
+    first, second = [], []
+    while (correlation >= 0).any():
+        # Channels that are each other's best are a pair whatever the others do.
+        best = correlation.argmax(axis=1)
+        left = (best[best] == number) & (number < best) & (correlation[number, best] >= 0)
+        first.append(number[left])
+        second.append(best[left])
+        gone = np.concatenate([first[-1], second[-1]])
+        correlation[gone], correlation[:, gone] = -1, -1
+    return np.concatenate(first), np.concatenate(second)
 
 
 def fit_matrices(covariance: np.ndarray, dim: int) -> Matrices:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 
-from sluice_kv import api
+from sluice_kv import api, attention_energy
 
 SINKS = 4  # first tokens of a context: they travel exactly and are no sample of the others
 CHUNK_TOKENS = 512
@@ -80,6 +80,11 @@ class KvModel:
             (gradient,) = torch.autograd.grad(loss, leaf, retain_graph=i + 1 < labels)
             yield self.unrotated(gradient) / np.sqrt(len(tokens))
 
+    def energies(self, tokens: list[int]) -> np.ndarray:
+        """Returns what an error costs without gradients, [layer][plane][channel], in no unit."""
+        ids = torch.tensor(tokens)[None]
+        return attention_energy.energies(self._model, ids, self.heads, self.dim, self.rotated)
+
     def unrotated(self, kv: torch.Tensor) -> np.ndarray:
         """Returns [layer][plane][token][channel] in float64, keys turned back to position 0."""
         out = kv.double().clone()
@@ -116,10 +121,11 @@ class KvModel:
         if self.rotated == 0:
             return None
         rotary = self._model.model.rotary_emb
-        if hasattr(rotary, "inv_freq"):
-            return rotary.inv_freq.double()
-        kind = self._model.config.layer_types[layer]
-        return getattr(rotary, f"{kind}_inv_freq").double()
+        kind = "" if hasattr(rotary, "inv_freq") else f"{self._model.config.layer_types[layer]}_"
+        found = getattr(rotary, f"{kind}inv_freq").double()
+        if 2 * len(found) != self.rotated:
+            raise SystemExit(f"{2 * len(found)} channels of layer {layer} rotate, {self.rotated} expected")
+        return found
 
     def _forced(self, kv: torch.Tensor, tokens: list[int]) -> torch.Tensor:
         cache = DynamicCache()

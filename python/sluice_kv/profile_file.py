@@ -20,6 +20,8 @@ SHIFTS = range(8, 31)
 EXPONENTS = -64, 126
 NOT_ROTATED = 255
 _HEADER_BYTES = 96
+_NOTE_BYTES_AT = 74  # extras_bytes follows
+_MARKS = 1  # kind of an extra
 
 
 @dataclasses.dataclass
@@ -44,9 +46,11 @@ class Profile:
     sinks: int
     note: str
     kl: list[int]  # micro-nats, a row: of the levels that end with q1
+    marks: set[int] = dataclasses.field(default_factory=set)  # of the calibration text
 
     def encode(self) -> bytes:
         """Returns the file."""
+        extras, note = _extras(self.marks), self.note.encode()
         body = b"".join(
             (
                 *(_plane(plane) for plane in self.planes),
@@ -54,12 +58,13 @@ class Profile:
                 *(_turns(list_) for list_ in self.frequencies),
                 *(struct.pack("<IB3x", *pair) for pair in zip(self.layers, self.rotations)),
                 *(_block(block) for layer in self.blocks for block in layer),
-                self.note.encode(),
+                extras,
+                note,
             )
         )
         pairs = len(self.frequencies[0]) if self.frequencies else 0
         fixed = struct.pack(
-            "<I4B32s4I2H20x",
+            "<I4B32s4I2HI16x",
             _HEADER_BYTES + len(body),
             len(self.planes),
             len(self.kl),
@@ -71,9 +76,28 @@ class Profile:
             self.sinks,
             pairs,
             len(self.frequencies),
-            len(self.note.encode()),
+            len(note),
+            len(extras),
         )
         return b"SLPR" + struct.pack("<I", 1) + hashlib.sha256(fixed + body).digest()[:8] + fixed + body
+
+
+def marks_of(file: bytes) -> set[int]:
+    """Returns the marks of the text that a profile was calibrated on; none for files without any."""
+    note, extras = struct.unpack_from("<HI", file, _NOTE_BYTES_AT)
+    rest = file[len(file) - note - extras : len(file) - note]
+    while rest:
+        kind, size = struct.unpack_from("<II", rest)
+        if kind == _MARKS:
+            return set(struct.unpack_from(f"<{size // 8}Q", rest, 8))
+        rest = rest[8 + size :]
+    return set()
+
+
+def _extras(marks: set[int]) -> bytes:
+    if not marks:
+        return b""
+    return struct.pack(f"<II{len(marks)}Q", _MARKS, 8 * len(marks), *sorted(marks))
 
 
 def _plane(plane: dict) -> bytes:

@@ -8,8 +8,10 @@ import bars
 POINTS = [(2.0, 1e-2), (4.0, 1e-4)]  # a bit halves log10 KL's distance: 1 bit a decade
 
 
-def row(bpe: float, kl: float, codec: str = "sluice dense", level: str = "q2") -> dict:
-    return {"codec": codec, "level": level, "bpe": bpe, "kl_mean": kl}
+def row(
+    bpe: float, kl: float, codec: str = "sluice dense", level: str = "q2", page_tokens: int = 256
+) -> dict:
+    return {"codec": codec, "level": level, "page_tokens": page_tokens, "bpe": bpe, "kl_mean": kl}
 
 
 class Line(unittest.TestCase):
@@ -31,24 +33,34 @@ class Line(unittest.TestCase):
 
 
 class Verdicts(unittest.TestCase):
-    def reached(self, *rows: dict, page_tokens: int = 256) -> list[bool]:
-        return [v.reached for v in bars.verdicts(list(rows), POINTS, page_tokens)]
+    def reached(self, *rows: dict) -> list[bool]:
+        return [v.reached for v in bars.verdicts(list(rows), POINTS)]
 
     def test_on_or_under_the_line_reaches_it(self):
         rows = row(2.99, 1e-3), row(2.0, 0.99e-2), row(3.02, 1e-3)
         self.assertEqual(self.reached(*rows), [True, True, False])
 
     def test_pages_of_64_tokens_may_lie_4_percent_above(self):
-        rows = row(3.11, 1e-3), row(3.13, 1e-3)
-        self.assertEqual(self.reached(*rows, page_tokens=64), [True, False])
+        rows = [row(bpe, 1e-3, page_tokens=64) for bpe in (3.11, 3.13)]
+        self.assertEqual(self.reached(*rows), [True, False])
 
     def test_givens_rotations_may_lie_12_percent_above(self):
         rows = row(3.35, 1e-3, "sluice m-givens"), row(3.37, 1e-3, "sluice m-givens")
         self.assertEqual(self.reached(*rows), [True, False])
 
-    def test_others_and_exact_levels_are_not_judged(self):
-        rows = row(2.0, 1e-3, "kivi", "2"), row(9.0, 0.0, level="exact"), row(2.0, 1e-3)
-        found = bars.verdicts(list(rows), POINTS, 256)
+    def test_that_is_above_the_dense_profile_of_the_same_pages_where_there_is_one(self):
+        dense = [row(1.9, 1e-2), row(2.9, 1e-3), row(4.0, 1e-2, page_tokens=64)]
+        givens = [row(2.9 * 1.11, 1e-3, "sluice givens"), row(2.9 * 1.13, 1e-3, "sluice givens")]
+        self.assertEqual(self.reached(*dense, *givens)[-2:], [True, False])
+
+    def test_exact_levels_behind_others_have_bars_of_their_own(self):
+        rows = [row(bpe, 0.0, level=f"exact on q{q}") for q, bpe in ((3, 9.7), (3, 9.8), (1, 10.2))]
+        self.assertEqual(self.reached(*rows), [True, False, True])
+
+    def test_others_and_direct_are_not_judged(self):
+        other = {"codec": "kivi", "level": "2", "bpe": 2.0, "kl_mean": 1e-3}
+        rows = other, row(9.0, 0.0, level="exact"), row(2.0, 1e-3)
+        found = bars.verdicts(list(rows), POINTS)
         self.assertEqual([(v.codec, v.level) for v in found], [("sluice dense", "q2")])
 
 

@@ -13,8 +13,12 @@ import unittest
 
 SOURCE = os.environ["SLUICE_SOURCE"]
 BENCH = os.path.join(SOURCE, "bench")
+sys.path[:0] = [os.path.join(BENCH, "quality")]
+
+import report
+
 LICENSES = "/usr/share/common-licenses"
-PROFILE = "smollm2-135m-q4_1"
+PROFILE, LEVELS = "smollm2-135m-q4_1", ("q1", "exact on q1")
 CODECS = ["sluice*", "cachegen 2 whole", "q8_0 rotated", "kivi 2", "kvtc-like rel0.01", "zstd -1 raw"]
 ROW = {
     "codec", "level", "model", "text", "windows", "bpe", "kl_mean", "kl_interval", "kl_p99", "top1",
@@ -46,18 +50,19 @@ class QualityBench(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         with open(self.json) as file:
             result = json.load(file)
-        rows = {f"{row['codec']} {row['level']}": row for row in result["rows"]}
-        names = ["sluice direct exact", f"sluice {PROFILE} q1", *CODECS[1:]]
+        rows = {report.label(row): row for row in result["rows"]}
+        ours = ["sluice direct exact", *(f"sluice {PROFILE} {level}" for level in LEVELS)]
+        names = [*(f"{name} {pages}" for name in ours for pages in (64, 256)), *CODECS[1:-1], "zstd -1 raw 64"]
         self.assertEqual(sorted(rows), sorted(names))
         for name, row in rows.items():
-            self.assertEqual(set(row), ROW)
+            self.assertEqual(set(row) - {"page_tokens"}, ROW)
             self.assertEqual((row["text"], row["windows"]), ("GPL-3", 1))
             self.assertIn(name, done.stdout)  # the table
-        for name in ("sluice direct exact", "zstd -1 raw"):
+        for name in ("sluice direct exact 64", "zstd -1 raw 64", f"sluice {PROFILE} exact on q1 64"):
             self.assertEqual((rows[name]["kl_mean"], rows[name]["greedy_match"]), (0, 1))
-        self.assertLess(rows["sluice direct exact"]["bpe"], 11)
+        self.assertLess(rows["sluice direct exact 64"]["bpe"], 11)
         self.assertAlmostEqual(rows["kivi 2"]["bpe"], 3.0)
-        ours = rows[f"sluice {PROFILE} q1"]
+        ours = rows[f"sluice {PROFILE} q1 64"]
         self.assertLess(ours["bpe"], 5)
         self.assertLess(rows["q8_0 rotated"]["kl_mean"], ours["kl_mean"])
         self.assertLess(ours["kl_mean"], rows["kvtc-like rel0.01"]["kl_mean"])

@@ -32,11 +32,10 @@ def row(codec: str, level: str, bpe: float, kl: list[float], **other) -> dict:
 
 
 RESULT = {
-    "parameters": {"page_tokens": 64},
     "rows": [
-        row("sluice direct", "exact", 10.4, [0.0, 0.0]),
-        row("sluice dense", "q3", 1.7, [0.02, 0.03]),
-        row("sluice dense", "q1", 4.7, [0.0002, 0.0003]),
+        row("sluice direct", "exact", 10.4, [0.0, 0.0], page_tokens=64),
+        row("sluice dense", "q3", 1.7, [0.02, 0.03], page_tokens=64),
+        row("sluice dense", "q1", 4.7, [0.0002, 0.0003], page_tokens=64),
         row("kivi", "2", 3.0, [0.2, 0.14]),
         row("q4_0", "plain", 4.5, [0.0020, 0.0030], greedy_match=None, needles=0, needles_of=0),
     ],
@@ -76,7 +75,8 @@ class Report(unittest.TestCase):
         table = [line.split(" | ") for line in self.lines() if line.startswith("| ")]
         names = [cells[0].removeprefix("| ") for cells in table[2:]]
         self.assertEqual(
-            names, ["sluice dense q3", "kivi 2", "q4_0 plain", "sluice dense q1", "sluice direct exact"]
+            names,
+            ["sluice dense q3 64", "kivi 2", "q4_0 plain", "sluice dense q1 64", "sluice direct exact 64"],
         )
         q4_0 = dict(zip(report.HEAD[1:], table[4][1:]))
         self.assertEqual(q4_0["ours"], "3.20")  # half way in log KL
@@ -87,7 +87,7 @@ class Report(unittest.TestCase):
     def test_bars_are_judged_where_the_model_has_some(self):
         judged = [line for line in self.lines() if line.startswith("bar: ")]
         self.assertEqual(len(judged), 2)
-        self.assertIn("sluice dense q3", judged[0])
+        self.assertIn("sluice dense q3 64", judged[0])
         self.assertIn("reached", judged[0])
         self.assertIn("MISSED", judged[1])
 
@@ -102,7 +102,7 @@ class Report(unittest.TestCase):
 class Plot(unittest.TestCase):
     def test_it_names_lossy_codecs_once_and_leaves_exact_ones_out(self):
         drawn = quality_plot.quality_svg([RESULT])
-        self.assertEqual(drawn.count(">sluice dense<"), 1)
+        self.assertEqual(drawn.count(">sluice dense, 64 a page<"), 1)
         self.assertEqual(drawn.count(">kivi<"), 1)
         self.assertNotIn("direct", drawn)
         self.assertIn("SmolLM2-135M, some.txt", drawn)

@@ -16,7 +16,7 @@
 namespace sluice::codec {
 namespace {
 
-constexpr uint64_t kMark = 8;
+constexpr uint32_t kMark = 8;
 
 uint32_t element_of(DType dtype, int exponent, int32_t value) {
   std::vector<uint32_t> one = {static_cast<uint32_t>(value)};
@@ -66,13 +66,13 @@ TEST(FixedPoint, ElementsBecomeTheNearestInteger) {
       bits.push_back((bits.back() & 0x807fffff) | (power & 0xff) << 23);
     }
     std::vector<uint32_t> values = bits;
-    std::vector<uint64_t> marks(bits.size(), 1);
+    std::vector<uint32_t> marks(bits.size(), 1);
     fixed_from_f32(exponent, values, kMark, marks);
     for (size_t i = 0; i < bits.size(); ++i) {
       double element = static_cast<double>(std::bit_cast<float>(bits[i]));
       double rounded = std::round(std::ldexp(element, exponent));
       bool fits = std::isfinite(element) && std::abs(std::ldexp(element, exponent)) < (1 << 23);
-      ASSERT_EQ(marks[i], fits ? 1 : 1 | kMark) << element << " x 2^" << exponent;
+      ASSERT_EQ(marks[i], fits ? 1 : kMark) << element << " x 2^" << exponent;
       ASSERT_EQ(static_cast<int32_t>(values[i]), fits ? rounded : 0)
           << element << " x 2^" << exponent;
     }

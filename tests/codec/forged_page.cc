@@ -21,12 +21,18 @@ struct ForgedValues {
   std::vector<int16_t> refined;  // what an encoder of refinements believes they are, of q1
 };
 
+std::vector<int16_t> coarsened(const std::vector<int16_t>& finest, Level level) {
+  std::vector<int16_t> values(finest.size());
+  scalar_kernels().coarsen(level, finest, values.data());
+  return values;
+}
+
 ForgedValues forged_values(size_t count, Prng& prng) {
   ForgedValues values;
   for (size_t i = 0; i < count; ++i) {
     const auto kind = prng.below(24);
     int q = static_cast<int>(prng.below(61)) - 30;
-    int first = coarsened(q, Level::q3);
+    int first = coarsened({static_cast<int16_t>(q)}, Level::q3)[0];
     if (kind < 3) {
       q = 9 * (3 + static_cast<int>(prng.below(3000))) + static_cast<int>(prng.below(9)) - 4;
       // 9 x 3641 - 1 is 2^15.
@@ -43,7 +49,7 @@ ForgedValues forged_values(size_t count, Prng& prng) {
 // Sections of one plane, all layers: bytes of each row.
 using Rows = std::array<Bytes, kRowsMax>;
 
-Rows forged_lossy_rows(ProgressiveShape shape, Prng& prng) {
+Rows forged_lossy_rows(const ProgressiveShape& shape, Prng& prng) {
   const ForgedValues values = forged_values(shape.values(), prng);
   const Bytes none(shape.exact_bytes() + kSeedBytes);
   const ExactTokens exact{.bits = ByteSpan(none).first(shape.exact_bytes()),
@@ -51,13 +57,11 @@ Rows forged_lossy_rows(ProgressiveShape shape, Prng& prng) {
   Workspace workspace;
   Rows rows;
   std::fill_n(rows.begin(), 3, Bytes(6 * shape.values() + 4096));
-  // The values of a page that begins with q1 are those of q3 as they are.
-  shape.first_level = Level::q1;
   rows[0].resize(encode_values(shape, values.first, exact, rows[0], workspace));
-  shape.first_level = Level::q3;
   for (Level level : {Level::q2, Level::q1}) {
     Bytes& row = rows[level == Level::q2 ? 1 : 2];
-    row.resize(encode_refinement(shape, level, rows[0], values.refined, row, workspace));
+    row.resize(
+        encode_refinement(shape, level, rows[0], coarsened(values.refined, level), row, workspace));
   }
   return rows;
 }

@@ -37,6 +37,7 @@ TEST(Format, FieldTablesAreThoseOfTheCode) {
   spec().expect_fields("### Profile block head", kBlockHead, kBlockHeadBytes);
   spec().expect_fields("### Profile channels", kChannel, kChannelBytes);
   spec().expect_fields("### Profile pairs", kPair, kPairBytes);
+  spec().expect_fields("### Profile extras", kExtraHead, kExtraHeadBytes);
 }
 
 std::string joined(const std::vector<int>& numbers) {

@@ -44,10 +44,10 @@ LaneBytes encoded_steps(Prng& prng, const std::vector<EvenStep>& steps) {
     for (size_t lane = kLanes; lane-- > 0;) {
       if (const uint32_t bits = step.bits[lane]; bits != 0) {
         // Odd, as an escaped -4096 is no value.
-        lanes.encode_bits(lane, static_cast<uint32_t>(prng.below(1u << bits)) | 1, bits);
+        lanes.sink().encode_bits(lane, static_cast<uint32_t>(prng.below(1u << bits)) | 1, bits);
       }
     }
-    lanes.encode_symbols([&](size_t lane) {
+    lanes.sink().encode_symbols([&](size_t lane) {
       const uint32_t range = step.tables[lane]->ranges[step.codes[lane]];
       return SymbolRange{range >> 16, range & 0xffff};
     });

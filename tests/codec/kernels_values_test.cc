@@ -107,7 +107,7 @@ TEST_F(ValueKernels, ChannelsBecomeTheSameElements) {
       const ChannelModel model = any_channel();
       const std::vector<int16_t> coefficients = any_int16s(kTokens);
       for (DType dtype : kDTypes) {
-        const ElementFormat format{.stored = dtype, .exponent = exponent};
+        const ElementFormat format{.dtype = dtype, .exponent = exponent};
         Bytes elements(kTokens * dtype_bytes(dtype)), twin(elements.size());
         oracle_.restore_channel(format, model, coefficients, elements.data());
         vector_->restore_channel(format, model, coefficients, twin.data());
@@ -132,7 +132,7 @@ TEST_F(ValueKernels, PairsBecomeTheSameElements) {
       // Whole quarters of a turn among them.
       fill_turns(round % 3 == 0 ? uint64_t{1} << 62 : prng_.next(), prng_.next(), cosines, sines);
       for (DType dtype : kDTypes) {
-        const ElementFormat format{.stored = dtype, .exponent = exponent};
+        const ElementFormat format{.dtype = dtype, .exponent = exponent};
         const auto restored = [&](const Kernels& kernels) {
           std::array<Bytes, 2> out;
           out.fill(Bytes(kTokens * dtype_bytes(dtype)));
@@ -156,7 +156,7 @@ TEST_F(ValueKernels, PairsBecomeTheSameElements) {
 TEST_F(ValueKernels, ElementsDoNotDependOnTheRoundingMode) {
   const std::vector<int16_t> coefficients = any_int16s(kTokens);
   for (DType dtype : kDTypes) {
-    const ElementFormat format{.stored = dtype, .exponent = 20};
+    const ElementFormat format{.dtype = dtype, .exponent = 20};
     Bytes elements(kTokens * dtype_bytes(dtype)), twin(elements.size());
     const ChannelModel model{.mean = 77, .mantissa = 30001, .shift = 14};
     oracle_.restore_channel(format, model, coefficients, elements.data());

@@ -173,6 +173,8 @@ TEST(ForgedProfile, IsRefusedForEachHeaderField) {
   EXPECT_EQ(error_with(kPairs.at, uint32_t{3}), Errc::bad_value);
   EXPECT_EQ(error_with(kRotations.at, uint16_t{4}), Errc::bad_value);  // more than layers
   EXPECT_EQ(error_with(kNoteBytes.at, uint16_t{8}), Errc::bad_value);
+  EXPECT_EQ(error_with(kExtrasBytes.at, uint32_t{7}), Errc::bad_value);  // the note has 7
+  EXPECT_EQ(error_with(kExtrasBytes.at, uint32_t{8}), Errc::bad_value);
   EXPECT_EQ(error_with(kReserved0.at, uint8_t{1}), Errc::reserved_set);
   for (uint32_t i = 0; i < kReserved1.bytes; ++i) {
     EXPECT_EQ(error_with(kReserved1.at + i, uint8_t{1}), Errc::reserved_set);

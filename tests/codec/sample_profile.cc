@@ -130,7 +130,12 @@ Bytes profile_file(const Profile& profile) {
   out.write(static_cast<uint32_t>(profile.layers.size())).write(profile.first_head);
   out.write(profile.sinks).write(static_cast<uint32_t>(pairs));
   out.write(static_cast<uint16_t>(profile.frequencies.size()));
-  out.write(static_cast<uint16_t>(profile.note.size())).write_zeros(20);
+  out.write(static_cast<uint16_t>(profile.note.size()));
+  size_t extras = 0;
+  for (const ProfileExtra& extra : profile.extras) {
+    extras += kExtraHeadBytes + extra.content.size();
+  }
+  out.write(static_cast<uint32_t>(extras)).write_zeros(16);
   for (const Plane& plane : profile.planes) {
     write_plane(out, plane);
   }
@@ -153,6 +158,10 @@ Bytes profile_file(const Profile& profile) {
         write_block(out, model);
       }
     }
+  }
+  for (const ProfileExtra& extra : profile.extras) {
+    out.write(extra.kind).write(static_cast<uint32_t>(extra.content.size()));
+    out.write_bytes(extra.content);
   }
   out.write_bytes(as_bytes(profile.note));
   Bytes file = std::move(out).take();

@@ -9,6 +9,7 @@ import unittest
 
 from daemon import Daemon
 from sluice_kv import api, space_identity
+from sluice_kv.profile_file import marks_of
 
 LICENSES = "/usr/share/common-licenses"
 MODEL = os.environ["SLUICE_HF_MODEL"]
@@ -56,6 +57,26 @@ class Calibrate(unittest.TestCase):
                 kl = space.encoded_kl
         self.assertGreaterEqual(kl / 1e6, measured["kl_mean"])
         self.assertLess(kl / 1e6, measured["kl_mean"] + 2e-6)
+
+    def test_a_second_run_goes_on_with_what_the_first_one_gathered(self):
+        texts = [f"--text={LICENSES}/GPL-2", f"--text={LICENSES}/MPL-2.0", f"--test={LICENSES}/GPL-3"]
+        smallest = ["--metric=energy", "--basis=identity", "--rows=1", "--target-kl=0.01"]
+        done = self.run_it(*texts, *smallest)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("calibration window 2 of 2", done.stderr)
+        (first,) = json.loads(done.stdout)
+        self.assertEqual(first["level"], "q1")
+        # A trial on other text brings the quality near the target, whatever unit the metric has.
+        self.assertTrue(0.002 < first["kl_mean"] < 0.05, first)
+        with open(self.name + ".profile", "rb") as file:
+            marks = marks_of(file.read())
+        self.assertTrue(100 < len(marks) <= 2 * 1280 // 16, len(marks))
+        done = self.run_it(*texts, *smallest, "--basis=givens")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("2 windows of", done.stderr)
+        self.assertNotIn("calibration window", done.stderr)
+        (second,) = json.loads(done.stdout)
+        self.assertLess(second["bits_per_element"], first["bits_per_element"] - 0.3)
 
     def test_the_text_that_was_calibrated_on_is_no_test(self):
         text = f"{LICENSES}/GPL-2"

@@ -17,6 +17,7 @@ if [ ! -x "$python" ] || [ ! -f "$SLUICE_HF_MODEL/config.json" ]; then
   exit 77
 fi
 export SLUICE_SOURCE=$SLUICE_REPO SLUICED=$build/src/daemon/sluiced
+export SLUICE_PAGE_CODER=$build/bench/quality/page_coder
 export SLUICE_LIBRARY=$build/src/client/libsluice.so PYTHONPATH=$SLUICE_REPO/python:$SLUICE_REPO/tests/e2e
 export PYTHONDONTWRITEBYTECODE=1 HF_HUB_OFFLINE=1
 exec "$python" "$here/$file" "$@"

@@ -12,7 +12,7 @@ class Profile:
         assert hashlib.sha256(data[16:]).digest()[:8] == data[8:16]
         assert struct.unpack_from("<I", data, 16)[0] == len(data)
         planes, rows, _, file_pairing = data[20:24]
-        layers, _, _, pairs, rotations, note = struct.unpack_from("<IIIIHH", data, 56)
+        layers, _, _, pairs, rotations, note, extras = struct.unpack_from("<IIIIHHI", data, 56)
         at = 96
         self.planes = []
         for _ in range(planes):
@@ -40,7 +40,7 @@ class Profile:
                     order = reordered(heads, dim, rotated, pairing)
                 self.blocks[layer, index] = Block(data, at, order)
                 at = self.blocks[layer, index].end
-        assert len(data) - at == note
+        assert len(data) - at == extras + note
 
 
 def reordered(heads, dim, rotated, pairing):
