@@ -179,6 +179,14 @@ TEST_P(RandomPages, DecodeAlikeWithAllKernelsAtEveryRow) {
   }
 }
 
+TEST_P(RandomPages, AreTheSameBytesFromAllKernels) {
+  const RandomPage& subject = page_of(GetParam());
+  Workspace plain{.kernels = &scalar_kernels()};
+  Bytes page(encode_bound(subject.geometry, kRowsMax).value());
+  page.resize(encode_page(subject.spec, subject.tensors, page, plain).value());
+  EXPECT_EQ(page, subject.page);
+}
+
 TEST_P(RandomPages, DecodeAnyLayersAsTheyStandInThePage) {
   const RandomPage& subject = page_of(GetParam());
   const PageHeader header = *parse_page_header(subject.page);

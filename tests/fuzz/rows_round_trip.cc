@@ -1,5 +1,5 @@
 // Property: with any profile, tensors of 16 bits, and f32 that are no more, come back bit for bit
-// from all rows, encode to the same bytes twice, and every row before the last decodes, the same
+// from all rows, and every row before the last decodes; encoding and decoding give the same bytes
 // with all kernels.
 #include <algorithm>
 
@@ -105,7 +105,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   Result<size_t> bytes = encode_page(spec, tensors, page, workspace);
   SLUICE_ASSERT(bytes.has_value());
   page.resize(*bytes);
-  SLUICE_ASSERT(encode_page(spec, tensors, twin, workspace).has_value());
+  Workspace plain{.kernels = &scalar_kernels()};
+  SLUICE_ASSERT(encode_page(spec, tensors, twin, plain).has_value());
   SLUICE_ASSERT(std::equal(page.begin(), page.end(), twin.begin()));
   Result<PageHeader> header = verify_page(page);
   SLUICE_ASSERT(header.has_value());
