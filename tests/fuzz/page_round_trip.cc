@@ -1,5 +1,5 @@
-// Property: any tensors come back bit for bit and encode to the same bytes, with all kernels, and an
-// output one byte below the bound is refused with output_too_small.
+// Property: any tensors come back bit for bit and encode to the same bytes, with all kernels, and
+// an output one byte below the bound is refused with output_too_small.
 #include <algorithm>
 
 #include "codec/codec.h"
