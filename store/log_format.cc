@@ -109,7 +109,7 @@ void encode_rows(const RowEnds& rows, MutByteSpan entry) {
 
 RowEnds parse_rows(ByteSpan entry) {
   RowEnds rows{.count = get<uint32_t>(entry, layout::kRows)};
-  for (size_t i = 0; i < std::min(rows.count, kRecordRowsMax); ++i) {
+  for (size_t i = 0; i < kRecordRowsMax; ++i) {
     const ByteSpan raw =
         entry.subspan(layout::kRowEnds.at + i * layout::kRowBytes, layout::kRowBytes);
     rows.ends[i] = {.sections = get<uint32_t>(raw, layout::kRowSections),
@@ -140,6 +140,13 @@ Status check_rows(const LogEntry& entry) {
   SLUICE_CHECK(expect_range("rows", entry.rows.count, 1, kRecordRowsMax));
   if (entry.type == EntryType::cut) {
     return {};
+  }
+  const auto& ends = entry.rows.ends;
+  if (std::any_of(ends.begin() + entry.rows.count, ends.end(), [](const RowEnd& end) {
+        return end != RowEnd{};
+      })) {
+    return SLUICE_ERR(
+        Errc::bad_value, "log entry: row_ends behind the last of {} rows", entry.rows.count);
   }
   RowEnd before{.end = entry.header_bytes};
   for (uint32_t row = 0; row < entry.rows.count; ++row) {

@@ -229,6 +229,7 @@ TEST(LogFormat, RowsThatDoNotDivideThePageAreRefused) {
   EXPECT_EQ(error_of([](LogEntry& entry) { entry.rows.ends[2].sections += 1; }), Errc::bad_value);
   EXPECT_EQ(error_of([](LogEntry& entry) { entry.rows.ends[0].end = 1; }), Errc::bad_value);
   EXPECT_EQ(error_of([](LogEntry& entry) { entry.rows.ends[1].sections = 0; }), Errc::bad_value);
+  EXPECT_EQ(error_of([](LogEntry& entry) { entry.rows.ends[3].quality_kl = 1; }), Errc::bad_value);
   // Only the section sums say that no section ends there.
   EXPECT_EQ(error_of([](LogEntry& entry) { entry.rows.ends[0].end += 1; }), Errc::bad_value);
 }
