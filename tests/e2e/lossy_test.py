@@ -7,6 +7,7 @@ import struct
 import unittest
 
 import harness
+import made_up_profile
 import numpy as np
 from sluice_kv import api, llama_quality, profile_file, quality
 from sluice_kv.llama import Connector
@@ -61,9 +62,9 @@ class LossyPages(harness.StoredDocument):
         self.daemon = harness.Daemon("--disk", "DISK", "--disk-capacity", "1GiB")
         self.addCleanup(self.daemon.stop)
 
-    def connect(self, *, profiles=(PROFILE,), max_kl=FLOOR, put_kl=FLOOR) -> Connector:
+    def connect(self, *, profiles=(PROFILE,), max_kl=FLOOR, put_kl=FLOOR, **more) -> Connector:
         cache = self.engine.connect(
-            self.daemon.socket, profiles=profiles, max_kl=max_kl, put_kl=put_kl
+            self.daemon.socket, profiles=profiles, max_kl=max_kl, put_kl=put_kl, **more
         )
         self.addCleanup(cache.close)
         return cache
@@ -105,6 +106,36 @@ class LossyPages(harness.StoredDocument):
         kl = writer.encoded_kl()
         self.assertEqual(self.connect(max_kl=kl - 1).lookup(self.document), 0)
         self.assertEqual(self.connect(max_kl=kl).lookup(self.document), 256)
+
+    def test_one_store_serves_readers_of_every_level(self):
+        model = api.Model(harness.MODEL)
+        (group,) = model.manifest()["groups"]
+        path = os.path.join(self.daemon.folder, "levels.profile")
+        with open(path, "wb") as file:
+            what = model.digest(60_000), group["planes"], group["layers"]
+            file.write(made_up_profile.encode(*what, group["rope"]["base"]))
+        writer = self.connect(
+            profiles=[path], max_kl=api.KL_EXACT, put_kl="q1", exact_row=True
+        )
+        self.assertEqual(self.stored(writer).pages, 4)
+        self.assertEqual(writer.encoded_kl(), 0)
+        moved = []
+        for level in ("q3", "q2", "q1", "exact"):
+            reader = self.connect(profiles=[path], max_kl=level)
+            self.engine.context.clear()
+            self.assertEqual(reader.restore(self.document), 256, reader.last_error)
+            moved.append(reader.last_transfer.stored_bytes)
+        self.assertEqual(moved, sorted(set(moved)))
+        exact = self.connect(profiles=[path], max_kl=api.KL_EXACT)
+        reused, answer = self.engine.warm(exact, self.document)
+        self.assertEqual((reused, answer), (256, self.cold))
+        without = self.exact()
+        self.engine.context.clear()
+        self.assertEqual(without.restore(self.document), 0)
+        self.assertIn("profile", without.miss_reason())
+        nameless = self.connect(max_kl="q3", profiles=())
+        self.assertEqual(nameless.lookup(self.document), 0)
+        self.assertIn("level q3", nameless.last_error)
 
     def test_an_exact_put_replaces_them_and_never_the_reverse(self):
         lossy = self.connect()
