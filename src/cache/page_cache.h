@@ -160,9 +160,9 @@ class PageCache {
   Result<LookupAnswer> lookup(std::span<const GroupQuery> groups, uint32_t max_kl);
 
   // A page's pieces, each checked now: the first rows within max_kl, no row more. Errors: not_found
-  // (no such page, none of this encoding, or none within max_kl), damaged (it was, and is gone),
-  // invalid_argument (layers or rows that the page does not have), overloaded (too many reads from
-  // disk are on their way), io_error.
+  // (no such page, none of this encoding, within max_kl, or with as many rows as the reader has),
+  // damaged (it was, and is gone), invalid_argument (layers that the page does not have; later rows
+  // of any encoding), overloaded (too many reads from disk are on their way), io_error.
   void get(const OpenSpace& open, const PageQuery& query, GetDone done);
 
   // Makes room for a page of `page_bytes` under `key`, which may lack its last rows. `anchor`: the

@@ -59,8 +59,10 @@ Error PageCache::why_not_wanted(const OpenSpace& open, const PageQuery& query) c
     if (there) {
       const bool same =
           query.encoding_id == codec::EncodingId{} || query.encoding_id == there->encoding_id;
-      why = same ? "stored, but of worse quality than asked for"
-                 : "stored in another encoding than asked for";
+      const bool good = wanted_rows(query, there->rows) != 0;
+      why = !same  ? "stored in another encoding than asked for"
+            : good ? "stored with fewer rows than the reader has"
+                   : "stored, but of worse quality than asked for";
     }
   }
   return SLUICE_ERR(Errc::not_found, "page {}: {}", to_hex(query.key), why);

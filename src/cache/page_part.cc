@@ -6,16 +6,7 @@ namespace sluice::cache {
 
 namespace {
 
-Status check_query(const PageQuery& query,
-                   const store::RowEnds& rows,
-                   const PageGeometry& geometry) {
-  if (query.first_row > rows.count) {
-    return SLUICE_ERR(Errc::invalid_argument,
-                      "page {}: rows from {} asked for, it has {}",
-                      to_hex(query.key),
-                      query.first_row,
-                      rows.count);
-  }
+Status check_query(const PageQuery& query, const PageGeometry& geometry) {
   if (query.first_row != 0 && query.encoding_id == codec::EncodingId{}) {
     return SLUICE_ERR(Errc::invalid_argument,
                       "page {}: rows from {} asked for, but not of which encoding: those before "
@@ -46,13 +37,13 @@ bool answers(const PageQuery& query,
              const store::RowEnds& rows,
              const codec::EncodingId& encoding_id) {
   return (query.encoding_id == codec::EncodingId{} || query.encoding_id == encoding_id) &&
-         wanted_rows(query, rows) != 0;
+         wanted_rows(query, rows) != 0 && rows.count >= query.first_row;
 }
 
 Result<store::RecordPart> wanted_part(const PageQuery& query,
                                       const store::RowEnds& rows,
                                       const PageGeometry& geometry) {
-  SLUICE_CHECK(check_query(query, rows, geometry));
+  SLUICE_CHECK(check_query(query, geometry));
   store::RecordPart part{.rows = std::max(wanted_rows(query, rows), query.first_row), .runs = {}};
   // Sections stand by row, then by group of layers, then by plane.
   const auto planes = static_cast<uint32_t>(geometry.planes.size());

@@ -31,8 +31,8 @@ bool answers(const PageQuery& query,
              const codec::EncodingId& encoding_id);
 
 // What the answer is made of, at least one row long where there is nothing to send but the header.
-// Requires: wanted_rows() is not 0; the page is of this geometry. Errors: invalid_argument (rows or
-// layers that the page does not have).
+// Requires: answers() is true; the page is of this geometry. Errors: invalid_argument (layers that
+// the page does not have; later rows of any encoding).
 Result<store::RecordPart> wanted_part(const PageQuery& query,
                                       const store::RowEnds& rows,
                                       const PageGeometry& geometry);

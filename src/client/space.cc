@@ -114,11 +114,11 @@ Result<Fit> Space::fit(std::span<const Hash32> keys, uint32_t max_kl, uint64_t b
   Fit best{.pages = static_cast<uint32_t>(pages.size()),
            .max_kl = max_kl,
            .stored_bytes = stored_bytes(pages)};
-  for (int step = 0; step < kFitStepsMax && worst_kl(pages) != 0; ++step) {
+  for (int step = 0; step < kFitStepsMax && best.pages == all && worst_kl(pages) != 0; ++step) {
     // Whatever is of the worst quality has to come finer now.
     const uint32_t finer = worst_kl(pages) - 1;
     SLUICE_TRY(pages, look_up(keys, finer));
-    if (best.pages < all || pages.size() < all || stored_bytes(pages) > budget_bytes) {
+    if (pages.size() < all || stored_bytes(pages) > budget_bytes) {
       break;
     }
     best = {.pages = best.pages, .max_kl = finer, .stored_bytes = stored_bytes(pages)};

@@ -143,6 +143,20 @@ TEST_F(PageCacheRowsTest, AReaderThatHoldsTheBaseGetsTheRestAlone) {
   }
 }
 
+// It asks for no better quality than it has; RAM has only the first row.
+TEST_F(PageCacheRowsTest, AReaderThatHasMoreRowsThanRamIsAnsweredFromDisk) {
+  const Bytes page = sample();
+  ASSERT_TRUE(put_page(page, Durability::disk).has_value());
+  restart();
+  EXPECT_EQ(served(query(26000)), first_rows(page, 1));
+  PageQuery more = query(26000);
+  more.encoding_id = encoding_id_of_page(page);
+  more.first_row = 3;
+  EXPECT_EQ(served(more).size(), codec::parse_page_header(page)->header_bytes());
+  ASSERT_EQ(drop_code(2, more.encoding_id), Errc::ok);
+  EXPECT_EQ(refused(more), Errc::not_found) << "nobody has its rows any more";
+}
+
 TEST_F(PageCacheRowsTest, RowsOfAnotherEncodingAreNotFoundAndOfAnyRefused) {
   const Bytes page = sample();
   ASSERT_TRUE(put_page(page).has_value());

@@ -115,14 +115,14 @@ TEST_F(PageCacheTest, ServesOnlyTheHeaderToAReaderThatHasAllRows) {
   EXPECT_TRUE(answer->sections.empty());
 }
 
-TEST_F(PageCacheTest, RefusesLayersAndRowsThatAPageDoesNotHave) {
+TEST_F(PageCacheTest, RefusesLayersThatAPageDoesNotHaveAndLaterRowsOfNoEncoding) {
   OpenSpace space = open(sample_descriptor());
   put_new(space, 1);
   for (PageQuery query : {PageQuery{.key = page_key_of(1), .first_layer = 4, .layers = 1},
                           PageQuery{.key = page_key_of(1), .first_layer = 0, .layers = 5},
                           PageQuery{.key = page_key_of(1), .first_layer = 1, .layers = UINT32_MAX},
                           PageQuery{.key = page_key_of(1), .first_layer = 1, .layers = 0},
-                          PageQuery{.key = page_key_of(1), .first_row = 2}}) {
+                          PageQuery{.key = page_key_of(1), .first_row = 1}}) {
     EXPECT_EQ(calls().get(space, query).error().code, Errc::invalid_argument);
   }
 }

@@ -65,6 +65,22 @@ TEST(PagePart, RowsThatAreThereAreNotSentAgain) {
   EXPECT_EQ(*part_of(query), (store::RecordPart{.rows = 3, .runs = {}})) << "better than needed";
 }
 
+TEST(PagePart, APageAnswersWhoItIsGoodEnoughForAndHasNoMoreRows) {
+  const store::RowEnds rows = four_rows();
+  PageQuery query = asked(100);
+  EXPECT_TRUE(answers(query, rows, {1}));
+  EXPECT_FALSE(answers(query, rows, {2}));
+  query.encoding_id = {};
+  EXPECT_TRUE(answers(query, rows, {2}));
+  store::RowEnds fewer = rows;
+  fewer.shorten(2);
+  EXPECT_FALSE(answers(query, fewer, {1}));
+  query = asked(kKlUnknown);
+  query.first_row = 3;
+  EXPECT_TRUE(answers(query, rows, {1}));
+  EXPECT_FALSE(answers(query, fewer, {1}));
+}
+
 TEST(PagePart, LayersAreRoundedOutToSectionsOneRunARow) {
   PageQuery query = asked(1500);
   query.first_layer = 1;
@@ -77,9 +93,6 @@ TEST(PagePart, LayersAreRoundedOutToSectionsOneRunARow) {
 
 TEST(PagePart, WhatThePageDoesNotHaveIsRefused) {
   PageQuery query = asked(0);
-  query.first_row = 5;
-  EXPECT_EQ(part_of(query).error().code, Errc::invalid_argument);
-  query = asked(0);
   query.first_layer = 3;
   query.layers = 2;
   EXPECT_EQ(part_of(query).error().code, Errc::invalid_argument);
