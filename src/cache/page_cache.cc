@@ -160,6 +160,9 @@ std::optional<PageCache::Found> PageCache::find_wanted(const OpenSpace& open,
   if (best && !answers(query, best->rows, best->encoding_id)) {
     best.reset();
   }
+  if (best && query.least_rows <= best->rows.count) {
+    return best;
+  }
   std::optional<Found> disk = on_disk(open, query.key);
   if (disk && answers(query, disk->rows, disk->encoding_id) &&
       (!best || (disk->encoding_id == best->encoding_id &&

@@ -45,10 +45,11 @@ void PageCache::get(const OpenSpace& open, const PageQuery& query, GetDone done)
       return answer(
           done, cut_out(query, *part, page->record(), page->bytes(), page->keep_alive()), true);
     }
-    there = find_wanted(open, query);  // it is out of RAM now
-    if (!there) {
-      return answer(done, std::move(page).error(), false);
+    // What was damaged is out of RAM now: the disk may have the page, or an older one.
+    if (page.error().code == Errc::damaged && find_wanted(open, query)) {
+      return get(open, query, std::move(done));
     }
+    return answer(done, std::move(page).error(), false);
   }
   get_from_disk(open, query, *std::move(part), there->encoding_id, std::move(done));
 }

@@ -333,6 +333,24 @@ TEST_F(PageCacheRowsTest, DamageInARowHurtsOnlyWhoAsksForIt) {
   EXPECT_EQ(cache_->stats().ram.damaged, 1u);
 }
 
+// The better page never came to disk; what the disk has is of other rows.
+TEST_F(PageCacheRowsTest, DamageInRamLeavesTheOlderPageOfTheDisk) {
+  const Bytes older = sample({.rows = {{codec::Level::q3, 26000}, {codec::Level::q2, 1500}}});
+  ASSERT_TRUE(put_page(older, Durability::disk).has_value());
+  lanes_.hold(store::Lane::prepare);
+  ASSERT_EQ(*put_page(sample()), PutOutcome::replaced);
+  PageQuery all = query(kKlUnknown);
+  all.least_rows = 255;
+  {
+    Result<PageAnswer> answer = calls().get(rows_space(), all);
+    const_cast<uint8_t*>(answer->sections.back().data())[answer->sections.back().size() - 1] ^= 1;
+  }
+  EXPECT_EQ(served(all), older);
+  EXPECT_EQ(cache_->stats().ram.damaged, 1u);
+  lanes_.release(store::Lane::prepare);
+  runner_.finish();
+}
+
 TEST_F(PageCacheRowsTest, ADamagedPageWhoseBaseIsInRamIsTakenOutWithItsReport) {
   const Bytes page = sample();
   ASSERT_TRUE(put_page(page, Durability::disk).has_value());
