@@ -8,14 +8,20 @@ namespace {
 
 Status check_rows(const Record& record) {
   const RowEnds& rows = record.rows;
-  const size_t stored = rows.count == 0 ? 0 : rows.last().sections;
-  if (rows.count > kRecordRowsMax || stored != record.sections.size()) {
+  if (rows.count > kRecordRowsMax) {
     return SLUICE_ERR(Errc::bad_value,
-                      "record {}: {} rows of {} sections, expected up to {} rows of {}",
+                      "record {}: {} rows, at most {}",
+                      to_hex(record.key),
+                      rows.count,
+                      kRecordRowsMax);
+  }
+  const size_t stored = rows.count == 0 ? 0 : rows.last().sections;
+  if (stored != record.sections.size()) {
+    return SLUICE_ERR(Errc::bad_value,
+                      "record {}: {} rows of {} sections, it has {}",
                       to_hex(record.key),
                       rows.count,
                       stored,
-                      kRecordRowsMax,
                       record.sections.size());
   }
   uint32_t sections = 0;
