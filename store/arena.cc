@@ -3,6 +3,7 @@
 #include <sanitizer/asan_interface.h>
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -13,6 +14,15 @@ Extent::Extent(std::shared_ptr<Arena> arena, MutByteSpan bytes)
 
 Extent::~Extent() {
   arena_->free(bytes_);
+}
+
+void Extent::shorten(uint64_t bytes) {
+  SLUICE_ASSERT(bytes > 0 && bytes <= bytes_.size());
+  const uint64_t kept = std::min<uint64_t>(Arena::extent_bytes(bytes), bytes_.size());
+  if (kept < bytes_.size()) {
+    arena_->free(bytes_.subspan(kept));
+  }
+  bytes_ = bytes_.first(bytes);
 }
 
 Result<std::shared_ptr<Arena>> Arena::open(uint64_t capacity_bytes) {

@@ -29,6 +29,9 @@ class Extent {
 
   ByteSpan bytes() const { return bytes_; }
 
+  // Gives the end back. Requires: 0 < bytes <= bytes().size(); nobody looks at what goes.
+  void shorten(uint64_t bytes);
+
  private:
   std::shared_ptr<Arena> arena_;
   MutByteSpan bytes_;

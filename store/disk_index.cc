@@ -33,7 +33,7 @@ uint64_t DiskIndex::fail_segment(uint64_t number, uint64_t durable_sequence) {
   for (const IndexEntry* entry = found->second.first; entry != nullptr;) {
     const IndexEntry* next = entry->next;
     if (entry->log.sequence > durable_sequence) {
-      lose(entry->log.tenant, Key(entry->log.key));
+      lose(entry->log.tenant, Key(entry->log.key), durable_sequence);
       ++pages;
     }
     entry = next;
@@ -65,12 +65,11 @@ void DiskIndex::unlink(IndexEntry& entry) {
   }
 }
 
-void DiskIndex::put(const RecordId& id, const LogEntry& page, bool is_cut) {
+void DiskIndex::put(const RecordId& id, const LogEntry& page) {
   auto segment = segments_.find(page.sequence >> kOrdinalBits);
   SLUICE_ASSERT(segment != segments_.end());
   IndexEntry& entry = entries_[id];
   entry.log = page;
-  entry.is_cut = is_cut;
   page_bytes_ += page.bytes;
   link(entry, segment->second);
 }
@@ -93,11 +92,11 @@ void DiskIndex::insert(const LogEntry& page, uint64_t durable_sequence) {
     const IndexEntry& old = found->second;
     SLUICE_ASSERT(old.log.sequence < page.sequence);
     if (page.sequence > durable_sequence && is_durable(old, durable_sequence)) {
-      replaced_[id] = {.log = old.log, .is_cut = old.is_cut};
+      replaced_[id] = old.log;
     }
     take_out(id);
   }
-  put(id, page, false);
+  put(id, page);
 }
 
 bool DiskIndex::cut(const LogEntry& cut) {
@@ -106,27 +105,26 @@ bool DiskIndex::cut(const LogEntry& cut) {
     return false;
   }
   IndexEntry& entry = found->second;
-  if (entry.log.encoding_id != cut.encoding_id || cut.bytes >= entry.log.bytes ||
-      cut.bytes < entry.log.header_bytes) {
+  const uint32_t rows = cut.rows.count;
+  if (entry.log.encoding_id != cut.encoding_id || rows == 0 || rows >= entry.log.rows.count ||
+      entry.log.rows.ends[rows - 1].end != cut.bytes) {
     return false;
   }
   page_bytes_ -= entry.log.bytes - cut.bytes;
-  entry.log.bytes = cut.bytes;
-  entry.log.rows = cut.rows;
-  entry.log.quality_kl = cut.quality_kl;
-  entry.is_cut = true;
+  entry.log.shorten(rows);
   return true;
 }
 
-void DiskIndex::lose(uint32_t tenant, const Key& key) {
+void DiskIndex::lose(uint32_t tenant, const Key& key, uint64_t durable_sequence) {
   RecordId id = {tenant, key};
+  const bool was_durable = is_durable(entries_.at(id), durable_sequence);
   take_out(id);
   auto replaced = replaced_.find(id);
   if (replaced == replaced_.end()) {
     return;
   }
-  if (segments_.contains(replaced->second.log.sequence >> kOrdinalBits)) {
-    put(id, replaced->second.log, replaced->second.is_cut);
+  if (!was_durable && segments_.contains(replaced->second.sequence >> kOrdinalBits)) {
+    put(id, replaced->second);
   }
   replaced_.erase(replaced);
 }

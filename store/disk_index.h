@@ -1,6 +1,6 @@
 // Which record of the log counts for each (tenant, key), and in which segment it lies.
 //
-// Not the section sums: they are read with the page. 272 bytes a page (disk_index_test). Records
+// Not the section sums: they are read with the page. 312 bytes a page (disk_index_test). Records
 // have to be added in the order of their sequences. One thread.
 #pragma once
 
@@ -20,8 +20,7 @@ struct IndexSegment;
 
 // A page that counts.
 struct IndexEntry {
-  LogEntry log;         // of the page's record, shortened by the cuts that came after it
-  bool is_cut = false;  // then the head says more than is served
+  LogEntry log;  // of the page's record, shortened by the cuts that came after it
   IndexSegment* segment = nullptr;
   IndexEntry* next = nullptr;  // in the segment
   IndexEntry* previous = nullptr;
@@ -66,8 +65,9 @@ class DiskIndex {
   // The cut counts if it fits what is there; false if not.
   bool cut(const LogEntry& cut);
 
-  // The page is lost; what it had replaced counts again. Requires: it is there.
-  void lose(uint32_t tenant, const Key& key);
+  // The page is lost; what it had replaced counts again, unless the page was durable: all up to
+  // `durable_sequence` is. Requires: it is there.
+  void lose(uint32_t tenant, const Key& key, uint64_t durable_sequence);
 
   // False if there is no such page.
   bool erase(uint32_t tenant, const Key& key);
@@ -85,21 +85,15 @@ class DiskIndex {
   uint64_t page_bytes() const { return page_bytes_; }
 
  private:
-  // A page that counts again if the one that replaced it is lost.
-  struct Replaced {
-    LogEntry log;
-    bool is_cut = false;
-  };
-
-  void put(const RecordId& id, const LogEntry& page, bool is_cut);
+  void put(const RecordId& id, const LogEntry& page);
   void take_out(const RecordId& id);
   void link(IndexEntry& entry, IndexSegment& segment);
   void unlink(IndexEntry& entry);
 
   std::unordered_map<RecordId, IndexEntry, RecordIdHash> entries_;
   std::map<uint64_t, IndexSegment> segments_;
-  std::unordered_map<RecordId, Replaced, RecordIdHash>
-      replaced_;  // only of what is not durable yet
+  // Pages that count again if the ones that replaced them, not durable yet, are lost.
+  std::unordered_map<RecordId, LogEntry, RecordIdHash> replaced_;
   uint64_t page_bytes_ = 0;
 };
 

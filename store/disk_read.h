@@ -1,4 +1,5 @@
-// One read of a page from the log: position, head, cut and sums checked before anything is shown.
+// One read of a page from the log, or of parts of it: position, head and sums checked before
+// anything is shown.
 //
 // Not the index (disk_index.h). read_page() blocks and runs on the runner's read lane; nothing else
 // touches a job meanwhile.
@@ -17,10 +18,10 @@
 
 namespace sluice::store {
 
-// A page as it was read and checked just now.
+// A page, or what was wanted of it, as it was read and checked just now.
 struct DiskPage {
-  Record record;  // with its sections
-  ByteSpan bytes;
+  Record record;   // with its sections; ends after the last row that was wanted
+  ByteSpan bytes;  // as long as the record; header and wanted sections are there
   std::shared_ptr<const void> keep_alive;  // keeps `bytes` in place
 };
 
@@ -28,8 +29,8 @@ struct ReadJob {
   std::shared_ptr<BlockFile> file;
   std::shared_ptr<AlignedBuffer> memory;  // memory_bytes() or more
   LogPlace place;
-  LogEntry entry;       // as the index has it: shortened by cuts
-  bool is_cut = false;  // then the record in the log is longer
+  LogEntry entry;  // as the index has it: the record in the log is longer where it was cut
+  RecordPart part;
 
   bool is_cancelled = false;  // erased meanwhile; the owner's
 
@@ -37,8 +38,11 @@ struct ReadJob {
   // dropped), io_error.
   Result<DiskPage> page = DiskPage();
 
+  // Of the record, up to the end of its last wanted row.
+  uint64_t record_bytes() const { return entry.rows.ends[part.rows - 1].end; }
+
   // Bytes that the read needs in memory.
-  uint64_t memory_bytes() const { return round_up_to_block(entry.head_bytes + entry.bytes); }
+  uint64_t memory_bytes() const { return round_up_to_block(entry.head_bytes + record_bytes()); }
 };
 
 // Reads and checks; a second time where it does not agree at first.

@@ -118,11 +118,12 @@ std::optional<DiskEntry> DiskTier::find(uint32_t tenant, const Key& key) const {
 
 Status DiskTier::check_write(const DiskWrite& write) const {
   const Record& record = write.record;
-  if (write.bytes.empty() || record.bytes() != write.bytes.size()) {
+  if (write.bytes.empty() || record.bytes() != write.bytes.size() || record.rows.count == 0) {
     return SLUICE_ERR(Errc::invalid_argument,
-                      "record {}: {} bytes, it says {}",
+                      "record {}: {} bytes in {} rows, it says {}",
                       to_hex(record.key),
                       write.bytes.size(),
+                      record.rows.count,
                       record.bytes());
   }
   uint64_t extent = LogBatch::page_bytes(record) + kDescriptorBytesMax + 8 * kBlockBytes;

@@ -63,7 +63,7 @@ struct DiskTierConfig {
 
 // A page in the log, as the index knows it.
 struct DiskEntry {
-  Record record;            // without its sections: they are read with the page
+  Record record;            // its rows, without its sections: these are read with the page
   uint64_t bytes = 0;       // header and sections
   bool is_durable = false;  // a crash does not lose it. Where not, write it again for an ack
 };
@@ -75,14 +75,12 @@ struct DiskWrite {
   bool want_durable = false;  // done when a crash cannot lose it; else when it was written
 };
 
-// A page to be shortened, at the end of a section that says `cut`.
+// A page to be shortened.
 struct DiskCut {
   uint32_t tenant = 0;
   Key key{};
   EncodingId encoding_id{};
-  uint64_t bytes = 0;       // what stays
-  uint32_t rows = 0;        // of what stays
-  uint32_t quality_kl = 0;  // of what stays
+  uint32_t rows = 0;  // that stay
 };
 
 // Gauges and counters since open().
@@ -162,15 +160,20 @@ class DiskTier {
   // with its segment meanwhile).
   Status read(uint32_t tenant, const Key& key, DiskReadDone done);
 
+  // The same of what is wanted of a page: only the blocks that hold it are read, only it is
+  // checked. Errors: as read(); at once also invalid_argument (rows or sections that the page does
+  // not have).
+  Status read(uint32_t tenant, const Key& key, RecordPart part, DiskReadDone done);
+
   // Takes pages out at once, also those whose write waits; done when a crash cannot bring them
   // back. Keys that are not there are fine. Errors, at once: too_large (more than kKeysMax, or than
   // half the log takes), overloaded. done: no_space, io_error (a restart may bring them back).
   Status erase(std::span<const RecordId> keys, DiskDone done);
 
-  // Shortens a page that is there to `cut.bytes`. Errors, at once: not_found (no such page or
-  // another encoding of it), invalid_argument (longer than the page is), overloaded. done:
-  // not_found (gone meanwhile), invalid_argument (no declared cut ends there), no_space, io_error,
-  // damaged.
+  // Takes the last rows of a page away; done when no crash brings them back. Errors, at once:
+  // not_found (no such page, or another encoding of it), invalid_argument (no row would stay, or
+  // none go), overloaded. done: not_found (gone meanwhile, or as short already), no_space,
+  // io_error.
   Status cut(const DiskCut& cut, DiskDone done);
 
   // Done when all that was accepted before is durable, or is reported to have failed by its own
@@ -217,11 +220,10 @@ class DiskTier {
 
   std::optional<RecordId> remember_space(const RecordId& space);
   Status check_write(const DiskWrite& write) const;
-  Result<std::shared_ptr<ReadJob>> begin_read(uint32_t tenant, const Key& key);
+  Result<std::shared_ptr<ReadJob>> begin_read(const IndexEntry& entry, RecordPart part);
   void finish_read(const std::shared_ptr<ReadJob>& job);
   void take_out_unread(const ReadJob& job);
   void queue_loss(const IndexEntry& entry);
-  void queue_cut(const DiskCut& cut, const ReadJob& job, DiskDone done);
   void tell_losses(const DiskJob& job);
   void log_line(LineLevel level, std::string_view line) const;
 

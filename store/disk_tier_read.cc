@@ -1,4 +1,4 @@
-// Reads from the log, and cuts, which begin with one.
+// Reads from the log, and cuts.
 #include <algorithm>
 #include <utility>
 
@@ -6,17 +6,33 @@
 
 namespace sluice::store {
 
-Result<std::shared_ptr<ReadJob>> DiskTier::begin_read(uint32_t tenant, const Key& key) {
-  const IndexEntry* entry = index_.find(tenant, key);
-  if (entry == nullptr) {
-    ++stats_.misses;
-    return SLUICE_ERR(Errc::not_found, "no page {} on disk", to_hex(key));
+namespace {
+
+Status check_part(const LogEntry& entry, const RecordPart& part) {
+  const RowEnds& rows = entry.rows;
+  bool fits = part.rows >= 1 && part.rows <= rows.count;
+  for (const SectionRun& run : part.runs) {
+    fits = fits && uint64_t{run.first} + run.count <= rows.ends[part.rows - 1].sections;
   }
+  if (!fits) {
+    return SLUICE_ERR(Errc::invalid_argument,
+                      "page {} has {} rows: {} rows, or sections behind them, were asked for",
+                      to_hex(entry.key),
+                      rows.count,
+                      part.rows);
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::shared_ptr<ReadJob>> DiskTier::begin_read(const IndexEntry& entry, RecordPart part) {
+  SLUICE_CHECK(check_part(entry.log, part));
   auto job = std::make_shared<ReadJob>();
-  job->file = entry->segment->file;
-  job->place = {.log_id = log_id_, .segment = entry->segment->number, .offset = entry->log.offset};
-  job->entry = entry->log;
-  job->is_cut = entry->is_cut;
+  job->file = entry.segment->file;
+  job->place = {.log_id = log_id_, .segment = entry.segment->number, .offset = entry.log.offset};
+  job->entry = entry.log;
+  job->part = std::move(part);
   uint64_t taken = buffers_->taken_bytes();
   if (reads_.size() >= config_.reads_max ||
       (taken != 0 && taken + job->memory_bytes() > config_.read_bytes_max)) {
@@ -63,7 +79,7 @@ void DiskTier::take_out_unread(const ReadJob& job) {
     queue_loss(*entry);
     ++stats_.damaged;
   } else {
-    index_.lose(job.entry.tenant, job.entry.key);
+    index_.lose(job.entry.tenant, job.entry.key, durable_sequence_);
   }
   warn(fmt::format("page {} {}: {}; where this happens again, test the disk (smartctl -a)",
                    to_hex(job.entry.key),
@@ -81,14 +97,28 @@ void DiskTier::queue_loss(const IndexEntry& entry) {
                 .tenant = entry.log.tenant,
                 .key = entry.log.key,
                 .encoding_id = entry.log.encoding_id};
-  index_.lose(loss.tenant, loss.key);
+  index_.lose(loss.tenant, loss.key, durable_sequence_);
   if (index_.find(loss.tenant, loss.key) == nullptr && queued_bytes_ <= config_.queue_bytes_max) {
     push({.kind = DiskOpKind::loss, .charge_bytes = kOpOverheadBytes, .bare = loss});
   }
 }
 
 Status DiskTier::read(uint32_t tenant, const Key& key, DiskReadDone done) {
-  SLUICE_TRY(std::shared_ptr<ReadJob> job, begin_read(tenant, key));
+  const IndexEntry* entry = index_.find(tenant, key);
+  const uint32_t rows = entry == nullptr ? 0 : entry->log.rows.count;
+  return read(tenant,
+              key,
+              rows == 0 ? RecordPart() : RecordPart::of_rows(entry->log.rows, rows),
+              std::move(done));
+}
+
+Status DiskTier::read(uint32_t tenant, const Key& key, RecordPart part, DiskReadDone done) {
+  const IndexEntry* entry = index_.find(tenant, key);
+  if (entry == nullptr) {
+    ++stats_.misses;
+    return SLUICE_ERR(Errc::not_found, "no page {} on disk", to_hex(key));
+  }
+  SLUICE_TRY(std::shared_ptr<ReadJob> job, begin_read(*entry, std::move(part)));
   run(
       Lane::read,
       [job] { read_page(*job); },
@@ -106,54 +136,29 @@ Status DiskTier::cut(const DiskCut& cut, DiskDone done) {
   if (entry == nullptr || entry->log.encoding_id != cut.encoding_id) {
     return SLUICE_ERR(Errc::not_found, "no page {} of that encoding on disk", to_hex(cut.key));
   }
-  if (cut.bytes >= entry->log.bytes) {
+  const RowEnds& rows = entry->log.rows;
+  if (cut.rows == 0 || cut.rows >= rows.count) {
     return SLUICE_ERR(Errc::invalid_argument,
-                      "page {} has {} bytes, it cannot be cut to {}",
+                      "page {} has {} rows, it cannot be cut to {}",
                       to_hex(cut.key),
-                      entry->log.bytes,
-                      cut.bytes);
+                      rows.count,
+                      cut.rows);
   }
-  SLUICE_TRY(std::shared_ptr<ReadJob> job, begin_read(cut.tenant, cut.key));
-  run(
-      Lane::read,
-      [job] { read_page(*job); },
-      [this, cut, job, done = std::move(done)]() mutable {
-        finish_read(job);
-        queue_cut(cut, *job, std::move(done));
-      });
-  return {};
-}
-
-// The page was read: only what it declares may become its end.
-void DiskTier::queue_cut(const DiskCut& cut, const ReadJob& job, DiskDone done) {
-  if (!done) {
-    done = [](const Status&) {};
+  if (queued_bytes_ > config_.queue_bytes_max) {
+    return queue_full();
   }
-  if (job.page.has_error()) {
-    done(job.page.error());
-    return;
-  }
-  const std::vector<SectionSum>& sections = job.page->record.sections;
-  bool is_declared = std::any_of(sections.begin(), sections.end(), [&](const SectionSum& section) {
-    return section.cut && section.end == cut.bytes;
-  });
-  if (!is_declared) {
-    done(SLUICE_ERR(
-        Errc::invalid_argument, "page {} declares no cut at {}", to_hex(cut.key), cut.bytes));
-    return;
-  }
-  LogEntry entry{.type = EntryType::cut,
-                 .bytes = cut.bytes,
-                 .tenant = cut.tenant,
-                 .rows = cut.rows,
-                 .quality_kl = cut.quality_kl,
-                 .key = cut.key,
-                 .encoding_id = cut.encoding_id};
+  LogEntry bare{.type = EntryType::cut,
+                .bytes = rows.ends[cut.rows - 1].end,
+                .tenant = cut.tenant,
+                .rows = {.count = cut.rows},
+                .key = cut.key,
+                .encoding_id = cut.encoding_id};
   push({.kind = DiskOpKind::cut,
         .charge_bytes = kOpOverheadBytes,
         .want_durable = true,
-        .bare = entry,
+        .bare = bare,
         .done = std::move(done)});
+  return {};
 }
 
 }  // namespace sluice::store

@@ -13,7 +13,7 @@ static_assert(kLogEntryBytes == layout::kEntryBytes);
 static_assert(kLogSectionBytes == layout::kSectionBytes);
 static_assert(kDeletedKeyBytes == layout::kDeletedBytes);
 
-constexpr uint32_t kFlagCut = 1;
+static_assert(layout::kRowEnds.bytes == kRecordRowsMax * layout::kRowBytes);
 
 template <class T>
 void put(MutByteSpan out, const Field& field, T value) {
@@ -94,6 +94,31 @@ Status expect_range(std::string_view field, uint64_t value, uint64_t least, uint
   return {};
 }
 
+MutByteSpan row_at(MutByteSpan entry, size_t row) {
+  return entry.subspan(layout::kRowEnds.at + row * layout::kRowBytes, layout::kRowBytes);
+}
+
+void encode_rows(const RowEnds& rows, MutByteSpan entry) {
+  put(entry, layout::kRows, rows.count);
+  for (size_t i = 0; i < kRecordRowsMax; ++i) {
+    put(row_at(entry, i), layout::kRowSections, rows.ends[i].sections);
+    put(row_at(entry, i), layout::kRowEnd, rows.ends[i].end);
+    put(row_at(entry, i), layout::kRowQualityKl, rows.ends[i].quality_kl);
+  }
+}
+
+RowEnds parse_rows(ByteSpan entry) {
+  RowEnds rows{.count = get<uint32_t>(entry, layout::kRows)};
+  for (size_t i = 0; i < kRecordRowsMax; ++i) {
+    const ByteSpan raw =
+        entry.subspan(layout::kRowEnds.at + i * layout::kRowBytes, layout::kRowBytes);
+    rows.ends[i] = {.sections = get<uint32_t>(raw, layout::kRowSections),
+                    .end = get<uint32_t>(raw, layout::kRowEnd),
+                    .quality_kl = get<uint32_t>(raw, layout::kRowQualityKl)};
+  }
+  return rows;
+}
+
 void encode_entry(const LogEntry& entry, MutByteSpan out) {
   put(out, layout::kType, static_cast<uint32_t>(entry.type));
   put(out, layout::kHeadBytes, entry.head_bytes);
@@ -102,20 +127,47 @@ void encode_entry(const LogEntry& entry, MutByteSpan out) {
   put(out, layout::kBytes, entry.bytes);
   put(out, layout::kTenant, entry.tenant);
   put(out, layout::kHeaderBytes, entry.header_bytes);
-  put(out, layout::kRows, entry.rows);
-  put(out, layout::kQualityKl, entry.quality_kl);
+  encode_rows(entry.rows, out);
   put(out, layout::kPreference, entry.preference);
-  put(out, layout::kEntryReserved, uint32_t{0});
   put(out, layout::kKey, entry.key);
   put(out, layout::kAnchor, entry.anchor);
   put(out, layout::kSpaceId, entry.space_id);
   put(out, layout::kEncodingId, entry.encoding_id);
 }
 
+// Rows of a page divide its body; which sections end there is known to the head alone.
+Status check_rows(const LogEntry& entry) {
+  SLUICE_CHECK(expect_range("rows", entry.rows.count, 1, kRecordRowsMax));
+  if (entry.type == EntryType::cut) {
+    return {};
+  }
+  const auto& ends = entry.rows.ends;
+  if (std::any_of(ends.begin() + entry.rows.count, ends.end(), [](const RowEnd& end) {
+        return end != RowEnd{};
+      })) {
+    return SLUICE_ERR(
+        Errc::bad_value, "log entry: row_ends behind the last of {} rows", entry.rows.count);
+  }
+  RowEnd before{.end = entry.header_bytes};
+  for (uint32_t row = 0; row < entry.rows.count; ++row) {
+    const RowEnd& end = entry.rows.ends[row];
+    SLUICE_CHECK(expect_range("row_ends: end", end.end, before.end, entry.bytes));
+    SLUICE_CHECK(
+        expect_range("row_ends: sections", end.sections, before.sections, kSectionSumsMax));
+    before = end;
+  }
+  SLUICE_CHECK(expect_range("row_ends: last end", before.end, entry.bytes, entry.bytes));
+  return expect_range("head_bytes",
+                      entry.head_bytes,
+                      log_head_bytes(before.sections),
+                      log_head_bytes(before.sections));
+}
+
 Status check_bytes(const LogEntry& entry) {
   switch (entry.type) {
     case EntryType::page:
     case EntryType::cut:
+      SLUICE_CHECK(check_rows(entry));
       SLUICE_CHECK(expect_range("bytes", entry.bytes, 1, kPageBytesMax));
       SLUICE_CHECK(expect_range("header_bytes", entry.header_bytes, 0, kPageHeaderBytesMax));
       return expect_range("bytes", entry.bytes, entry.header_bytes, kPageBytesMax);
@@ -141,7 +193,7 @@ Status check_entry(const LogEntry& entry, uint64_t segment) {
       entry.type == EntryType::page ? kLogHeadBytesMax : kLogHeadFixedBytes;  // no sections
   SLUICE_CHECK(expect_range("head_bytes", entry.head_bytes, kLogHeadFixedBytes, head_bytes_max));
   SLUICE_CHECK(expect_range(
-      "head_bytes modulo 24", (entry.head_bytes - kLogHeadFixedBytes) % kLogSectionBytes, 0, 0));
+      "head_bytes modulo 16", (entry.head_bytes - kLogHeadFixedBytes) % kLogSectionBytes, 0, 0));
   SLUICE_CHECK(expect_range("offset", entry.offset, kBlockBytes, 1ull << 62));
   SLUICE_CHECK(expect_range("offset modulo 4096", entry.offset % kBlockBytes, 0, 0));
   return expect_range(
@@ -157,14 +209,12 @@ Result<LogEntry> parse_entry(ByteSpan bytes, uint64_t segment) {
   entry.bytes = get<uint64_t>(bytes, layout::kBytes);
   entry.tenant = get<uint32_t>(bytes, layout::kTenant);
   entry.header_bytes = get<uint32_t>(bytes, layout::kHeaderBytes);
-  entry.rows = get<uint32_t>(bytes, layout::kRows);
-  entry.quality_kl = get<uint32_t>(bytes, layout::kQualityKl);
+  entry.rows = parse_rows(bytes);
   entry.preference = get<uint32_t>(bytes, layout::kPreference);
   entry.key = get<Key>(bytes, layout::kKey);
   entry.anchor = get<Key>(bytes, layout::kAnchor);
   entry.space_id = get<Hash32>(bytes, layout::kSpaceId);
   entry.encoding_id = get<EncodingId>(bytes, layout::kEncodingId);
-  SLUICE_CHECK(expect_zeros("log entry", bytes, layout::kEntryReserved));
   SLUICE_CHECK(check_entry(entry, segment));
   return entry;
 }
@@ -176,15 +226,8 @@ Result<std::vector<SectionSum>> parse_sections(ByteSpan bytes, const LogEntry& e
   uint64_t at = entry.header_bytes;
   for (size_t i = 0; i * kLogSectionBytes < bytes.size(); ++i) {
     ByteSpan raw = bytes.subspan(i * kLogSectionBytes, kLogSectionBytes);
-    auto flags = get<uint32_t>(raw, layout::kSectionFlags);
-    SLUICE_CHECK(expect_zeros("section sum", raw, layout::kSectionReserved));
-    if ((flags & ~kFlagCut) != 0) {
-      return SLUICE_ERR(
-          Errc::reserved_set, "section sum {}: flags {:#x}, known are {:#x}", i, flags, kFlagCut);
-    }
     sections.push_back({.end = get<uint64_t>(raw, layout::kSectionEnd),
-                        .xxh3 = get<uint64_t>(raw, layout::kSectionXxh3),
-                        .cut = (flags & kFlagCut) != 0});
+                        .xxh3 = get<uint64_t>(raw, layout::kSectionXxh3)});
     if (sections.back().end < at) {
       return SLUICE_ERR(Errc::bad_value,
                         "section sum {}: ends at {}, before its start at {}",
@@ -253,7 +296,6 @@ Record RecordHead::record() const {
   record.encoding_id = entry.encoding_id;
   record.header_bytes = entry.header_bytes;
   record.rows = entry.rows;
-  record.quality_kl = entry.quality_kl;
   record.preference = entry.preference;
   record.sections = sections;
   return record;
@@ -267,7 +309,6 @@ LogEntry entry_of(EntryType type, const Record& record) {
   entry.tenant = record.tenant;
   entry.header_bytes = record.header_bytes;
   entry.rows = record.rows;
-  entry.quality_kl = record.quality_kl;
   entry.preference = record.preference;
   entry.key = record.key;
   entry.anchor = record.anchor;
@@ -323,8 +364,6 @@ void encode_head(const LogPlace& place,
     MutByteSpan raw = out.subspan(kLogHeadFixedBytes + i * kLogSectionBytes, kLogSectionBytes);
     put(raw, layout::kSectionEnd, sections[i].end);
     put(raw, layout::kSectionXxh3, sections[i].xxh3);
-    put(raw, layout::kSectionFlags, sections[i].cut ? kFlagCut : 0);
-    put(raw, layout::kSectionReserved, uint32_t{0});
   }
   put(out, layout::kHeadXxh3, xxh3_64(out.subspan(layout::kHeadChecksummedFrom)));
 }
@@ -383,6 +422,9 @@ Result<RecordHead> parse_head(ByteSpan bytes, const LogPlace& place) {
   SLUICE_TRY(out.entry, parse_entry(entry, place.segment));
   SLUICE_CHECK(expect_range("head_bytes", out.entry.head_bytes, head_bytes, head_bytes));
   SLUICE_TRY(out.sections, parse_sections(head.subspan(kLogHeadFixedBytes), out.entry));
+  if (out.entry.type == EntryType::page) {
+    SLUICE_CHECK(check_layout(out.record()));
+  }
   return out;
 }
 

@@ -28,7 +28,7 @@ inline constexpr uint32_t kOrdinalBits = 24;  // of a sequence: the record's num
 inline constexpr uint64_t kOrdinalMax = (1ull << kOrdinalBits) - 1;
 inline constexpr uint32_t kSectionSumsMax = 65536;     // of one record
 inline constexpr uint32_t kTombstoneKeysMax = 1024;    // of one record
-inline constexpr uint64_t kFooterBytesMax = 64 << 20;  // 400,000 records
+inline constexpr uint64_t kFooterBytesMax = 64 << 20;  // 320,000 records
 
 enum class EntryType : uint32_t {
   page = 1,
@@ -65,8 +65,7 @@ struct LogEntry {
   uint64_t bytes = 0;  // of the body; of a cut: what stays of the page; of a loss: its sequence
   uint32_t tenant = 0;
   uint32_t header_bytes = 0;
-  uint32_t rows = 0;
-  uint32_t quality_kl = 0;
+  RowEnds rows;
   uint32_t preference = 0;
   Key key{};
   Key anchor{};
@@ -79,6 +78,12 @@ struct LogEntry {
 
   // From the head to the next record's.
   uint64_t extent_bytes() const { return round_up_to_block(head_bytes + body_bytes()); }
+
+  // Takes rows of a page away. Requires: 1 to those that are there.
+  void shorten(uint32_t rows_left) {
+    rows.shorten(rows_left);
+    bytes = rows.last().end;
+  }
 
   bool operator==(const LogEntry&) const = default;
 };
@@ -106,9 +111,9 @@ struct Trailer {
   uint64_t footer_xxh3 = 0;
 };
 
-inline constexpr uint32_t kLogHeadFixedBytes = 208;
-inline constexpr uint32_t kLogEntryBytes = 168;
-inline constexpr uint32_t kLogSectionBytes = 24;
+inline constexpr uint32_t kLogHeadFixedBytes = 248;
+inline constexpr uint32_t kLogEntryBytes = 208;
+inline constexpr uint32_t kLogSectionBytes = 16;
 inline constexpr uint32_t kDeletedKeyBytes = 36;
 inline constexpr uint32_t kLogHeadBytesMax =
     kLogHeadFixedBytes + kLogSectionBytes * kSectionSumsMax;

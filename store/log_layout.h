@@ -12,7 +12,7 @@ namespace sluice::store::layout {
 inline constexpr uint32_t kSegmentMagic = 0x47534c53;  // "SLSG"
 inline constexpr uint32_t kTrailerMagic = 0x52544c53;  // "SLTR"
 inline constexpr uint32_t kRecordMagic = 0x43524c53;   // "SLRC"
-inline constexpr uint32_t kVersionValue = 1;
+inline constexpr uint32_t kVersionValue = 2;
 
 // The first block of a segment. Magic, version and block_xxh3 stay where they are in every version.
 inline constexpr Field kMagic{"magic", 0, 4};
@@ -49,13 +49,12 @@ inline constexpr Field kBytes{"bytes", 24, 8};
 inline constexpr Field kTenant{"tenant", 32, 4};
 inline constexpr Field kHeaderBytes{"header_bytes", 36, 4};
 inline constexpr Field kRows{"rows", 40, 4};
-inline constexpr Field kQualityKl{"quality_kl", 44, 4};
-inline constexpr Field kPreference{"preference", 48, 4};
-inline constexpr Field kEntryReserved{"reserved_0", 52, 4};
-inline constexpr Field kKey{"key", 56, 32};
-inline constexpr Field kAnchor{"anchor", 88, 32};
-inline constexpr Field kSpaceId{"space_id", 120, 32};
-inline constexpr Field kEncodingId{"encoding_id", 152, 16};
+inline constexpr Field kPreference{"preference", 44, 4};
+inline constexpr Field kRowEnds{"row_ends", 48, 48};
+inline constexpr Field kKey{"key", 96, 32};
+inline constexpr Field kAnchor{"anchor", 128, 32};
+inline constexpr Field kSpaceId{"space_id", 160, 32};
+inline constexpr Field kEncodingId{"encoding_id", 192, 16};
 inline constexpr std::array kEntry{kType,
                                    kHeadBytes,
                                    kOffset,
@@ -64,14 +63,20 @@ inline constexpr std::array kEntry{kType,
                                    kTenant,
                                    kHeaderBytes,
                                    kRows,
-                                   kQualityKl,
                                    kPreference,
-                                   kEntryReserved,
+                                   kRowEnds,
                                    kKey,
                                    kAnchor,
                                    kSpaceId,
                                    kEncodingId};
-inline constexpr uint32_t kEntryBytes = 168;
+inline constexpr uint32_t kEntryBytes = 208;
+
+// One of row_ends.
+inline constexpr Field kRowSections{"sections", 0, 4};
+inline constexpr Field kRowEnd{"end", 4, 4};
+inline constexpr Field kRowQualityKl{"quality_kl", 8, 4};
+inline constexpr std::array kRow{kRowSections, kRowEnd, kRowQualityKl};
+inline constexpr uint32_t kRowBytes = 12;
 
 inline constexpr Field kRecordStart{"magic", 0, 4};
 inline constexpr Field kSections{"sections", 4, 4};
@@ -81,15 +86,13 @@ inline constexpr Field kRecordSegment{"segment_number", 32, 8};
 inline constexpr Field kRecordEntry{"entry", 40, kEntryBytes};
 inline constexpr std::array kHead{
     kRecordStart, kSections, kHeadXxh3, kRecordLogId, kRecordSegment, kRecordEntry};
-inline constexpr uint32_t kHeadFixedBytes = 208;
+inline constexpr uint32_t kHeadFixedBytes = 248;
 inline constexpr uint32_t kHeadChecksummedFrom = kRecordLogId.at;  // up to head_bytes
 
 inline constexpr Field kSectionEnd{"end", 0, 8};
 inline constexpr Field kSectionXxh3{"xxh3", 8, 8};
-inline constexpr Field kSectionFlags{"flags", 16, 4};
-inline constexpr Field kSectionReserved{"reserved_0", 20, 4};
-inline constexpr std::array kSection{kSectionEnd, kSectionXxh3, kSectionFlags, kSectionReserved};
-inline constexpr uint32_t kSectionBytes = 24;
+inline constexpr std::array kSection{kSectionEnd, kSectionXxh3};
+inline constexpr uint32_t kSectionBytes = 16;
 
 inline constexpr Field kDeletedTenant{"tenant", 0, 4};
 inline constexpr Field kDeletedKey{"key", 4, 32};

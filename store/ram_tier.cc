@@ -150,14 +150,23 @@ const Record* RamTier::find(uint32_t tenant, const Key& key) const {
 }
 
 Result<PageRef> RamTier::read(uint32_t tenant, const Key& key) {
+  const Record* record = find(tenant, key);
+  const size_t sections = record == nullptr ? 0 : record->sections.size();
+  return read(tenant, key, {{{.first = 0, .count = static_cast<uint32_t>(sections)}}});
+}
+
+Result<PageRef> RamTier::read(uint32_t tenant, const Key& key, std::span<const SectionRun> runs) {
   const auto* found = lookup(tenant, key);
   if (found == nullptr) {
     stats_.misses += 1;
     return SLUICE_ERR(Errc::not_found, "record {} of tenant {}", to_hex(key), tenant);
   }
   PageRef page(*found);
-  Status whole = verify(page.record(), page.bytes());
+  Status whole = verify_runs(page.record(), page.bytes(), runs);
   if (whole.has_error()) {
+    if (whole.error().code == Errc::invalid_argument) {
+      return std::move(whole).error();
+    }
     remove(tenants_[tenant], key);
     stats_.damaged += 1;
     return SLUICE_ERR(Errc::damaged, "{}; taken out of the RAM tier", whole.error().text);
@@ -176,6 +185,35 @@ void RamTier::touch(uint32_t tenant, const Key& key) {
   if (lookup(tenant, key) != nullptr) {
     tenants_[tenant].order.touch(key, ++now_);
   }
+}
+
+Status RamTier::cut(uint32_t tenant, const Key& key, const EncodingId& encoding_id, uint32_t rows) {
+  const auto* found = lookup(tenant, key);
+  if (found == nullptr || (*found)->record.encoding_id != encoding_id) {
+    return SLUICE_ERR(
+        Errc::not_found, "record {} of tenant {} in that encoding", to_hex(key), tenant);
+  }
+  StoredRecord& stored = **found;
+  if (rows == 0 || rows >= stored.record.rows.count) {
+    return SLUICE_ERR(Errc::invalid_argument,
+                      "record {} has {} rows, it cannot be cut to {}",
+                      to_hex(key),
+                      stored.record.rows.count,
+                      rows);
+  }
+  if (found->use_count() > 1) {
+    return SLUICE_ERR(Errc::overloaded,
+                      "record {} is being read or written to disk; cut it when it is not",
+                      to_hex(key));
+  }
+  const Charge before = record_charge(stored.record);
+  stored.record.shorten(rows);
+  stored.extent->shorten(stored.record.bytes());
+  const Charge after = record_charge(stored.record);
+  discharge(tenants_[tenant], before);
+  charge(tenants_[tenant], after);
+  stats_.bytes -= before.sum() - after.sum();
+  return {};
 }
 
 bool RamTier::erase(uint32_t tenant, const Key& key) {
@@ -326,7 +364,7 @@ void RamTier::release(const Reservation& reservation) {
   stats_.reserved_bytes -= charged.sum();
 }
 
-const std::shared_ptr<const StoredRecord>* RamTier::lookup(uint32_t tenant, const Key& key) const {
+const std::shared_ptr<StoredRecord>* RamTier::lookup(uint32_t tenant, const Key& key) const {
   auto owner = tenants_.find(tenant);
   if (owner == tenants_.end()) {
     return nullptr;

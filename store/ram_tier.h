@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <unordered_map>
 
 #include "src/base/bytes.h"
@@ -137,12 +138,21 @@ class RamTier {
   // disagrees; the record is quarantined: taken out and counted).
   Result<PageRef> read(uint32_t tenant, const Key& key);
 
+  // The same, but only the header and these sections are checked. Errors: as read();
+  // invalid_argument (sections that the record does not have).
+  Result<PageRef> read(uint32_t tenant, const Key& key, std::span<const SectionRun> runs);
+
   // The record as it lies there, unchecked and not used by this, or nothing: for a writer that
   // checks it itself.
   std::optional<PageRef> hold(uint32_t tenant, const Key& key) const;
 
   // Marks a record as used, if it is there.
   void touch(uint32_t tenant, const Key& key);
+
+  // Takes the last rows of a record away and gives their bytes back, unless somebody reads it.
+  // Errors: not_found (no such record, or another encoding of it), invalid_argument (no row would
+  // stay, or none go), overloaded (its bytes are held: try again when they are not).
+  Status cut(uint32_t tenant, const Key& key, const EncodingId& encoding_id, uint32_t rows);
 
   // Takes a record out; false if it is not there.
   bool erase(uint32_t tenant, const Key& key);
@@ -157,7 +167,7 @@ class RamTier {
   friend class Reservation;
 
   struct Tenant {
-    std::unordered_map<Key, std::shared_ptr<const StoredRecord>, KeyHash> records;
+    std::unordered_map<Key, std::shared_ptr<StoredRecord>, KeyHash> records;
     EvictionOrder order;
     uint64_t charged_bytes = 0;
   };
@@ -189,7 +199,7 @@ class RamTier {
   void charge(Tenant& tenant, const Charge& charge);
   void discharge(Tenant& tenant, const Charge& charge);
   void release(const Reservation& reservation);
-  const std::shared_ptr<const StoredRecord>* lookup(uint32_t tenant, const Key& key) const;
+  const std::shared_ptr<StoredRecord>* lookup(uint32_t tenant, const Key& key) const;
 
   RamTierConfig config_;
   std::shared_ptr<Arena> arena_;

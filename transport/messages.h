@@ -123,7 +123,8 @@ struct LookupReply {
 struct GetPageRequest {
   Hash32 key{};
   EncodingBytes encoding_id{};  // zeros: any encoding within max_kl
-  uint32_t first_row = 0;       // rows before it are there already
+  uint32_t first_row = 0;       // rows before it are there already: needs an encoding_id
+  uint32_t least_rows = 0;      // so many are sent, as far as they are stored, even if fewer do
 
   bool operator==(const GetPageRequest&) const = default;
 };

@@ -41,6 +41,7 @@ Status check(const GetRequest& m) {
   SLUICE_CHECK(in_range("GET request", "first_layer", m.first_layer, 0, first_max));
   for (const GetPageRequest& page : m.pages) {
     SLUICE_CHECK(in_range("GET request", "first_row", page.first_row, 0, kRowsMax));
+    SLUICE_CHECK(in_range("GET request", "least_rows", page.least_rows, 0, kRowsMax));
   }
   return {};
 }
@@ -98,7 +99,7 @@ Result<GetPageRequest> read_get_page(ByteReader& in) {
   SLUICE_TRY(page.key, in.read_array<32>("key"));
   SLUICE_TRY(page.encoding_id, in.read_array<16>("encoding_id"));
   SLUICE_TRY(page.first_row, in.read<uint32_t>("first_row"));
-  SLUICE_CHECK(in.skip_reserved(4, "reserved"));
+  SLUICE_TRY(page.least_rows, in.read<uint32_t>("least_rows"));
   return page;
 }
 
@@ -174,7 +175,8 @@ Result<Bytes> encode(const GetRequest& message) {
   out.write(message.first_layer).write(message.layer_count);
   out.write(count32(message.pages.size())).write_zeros(4);
   for (const GetPageRequest& page : message.pages) {
-    out.write_bytes(page.key).write_bytes(page.encoding_id).write(page.first_row).write_zeros(4);
+    out.write_bytes(page.key).write_bytes(page.encoding_id);
+    out.write(page.first_row).write(page.least_rows);
   }
   return std::move(out).take();
 }

@@ -86,9 +86,9 @@ class LoadClient {
     Times out;
     for (const size_t i : order) {
       const uint64_t start = clock_.now_ns();
-      Result<Bytes> page = space_->get_encoded(pages_[i].key, kKlUnknown);
+      Result<client::EncodedPage> page = space_->get_encoded(pages_[i].key, kKlUnknown);
       expect(page);
-      Result<codec::PageHeader> header = codec::verify_page(*page);
+      Result<codec::PageHeader> header = codec::verify_page(page->bytes);
       SLUICE_ASSERT(header.has_value() && header->page_key == pages_[i].key);
       out.push_back(microseconds_since(start));
     }

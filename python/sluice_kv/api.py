@@ -1,4 +1,4 @@
-"""libsluice's C ABI (src/client/sluice.h) by ctypes: Model, Client, Space, LlamaSpaces.
+"""libsluice's C ABI (src/client/sluice.h) by ctypes: Model, Client, Space, Page, LlamaSpaces.
 
 Each class mirrors one opaque type of the header, whose comments are the contract: threads,
 deadlines and errors are said there. A failed call raises Error with the library's own sentence.
@@ -13,7 +13,7 @@ import os
 
 from sluice_kv.buffers import Buffer, Memory
 
-ABI_VERSION = 2
+ABI_VERSION = 3
 KEY_BYTES = 32
 TRACE_ID_BYTES = 16
 KL_EXACT, KL_UNKNOWN = 0, 0xFFFFFFFF  # micro-nats
@@ -26,7 +26,11 @@ TIMED_OUT = 81
 OVERLOADED = 83
 DRAINING = 84
 
-_P, _U32, _SIZE, _STR = C.c_void_p, C.c_uint32, C.c_size_t, C.c_char_p
+_P, _U32, _U64, _SIZE, _STR = C.c_void_p, C.c_uint32, C.c_uint64, C.c_size_t, C.c_char_p
+LEVELS = ("q3", "q2", "q1", "exact")  # names of qualities, the worst first
+
+# Micro-nats of mean next-token KL, or one of LEVELS.
+Kl = int | str
 
 
 class Error(RuntimeError):
@@ -61,6 +65,12 @@ class Transfer(C.Structure):
         return f"Transfer({', '.join(pairs)})"
 
 
+class Fit(C.Structure):
+    """The best that fits a budget of bytes (sluice_fit)."""
+
+    _fields_ = [("pages", _U32), ("max_kl", _U32), ("stored_bytes", C.c_uint64)]
+
+
 class _LlamaOptions(C.Structure):
     _fields_ = [
         ("flash_attention", _U32),
@@ -70,6 +80,7 @@ class _LlamaOptions(C.Structure):
         ("page_tokens", _U32),
         ("worst_kl", _U32),
         ("put_kl", _U32),
+        ("exact_row", _U32),
         ("salt", _STR),
         ("salt_bytes", _SIZE),
         ("lora_digest", _STR),
@@ -94,14 +105,30 @@ _SIGNATURES = {
     "sluice_client_add_profile": (C.c_int, [_P, _STR, _SIZE]),
     "sluice_stats": (C.c_int, [_P, C.POINTER(_STR)]),
     "sluice_miss_reason": (_STR, [_P]),
-    "sluice_space_open": (C.c_int, [_P, _STR, _SIZE, _U32, _U32, _OUT]),
+    "sluice_level_kl": (C.c_int, [_P, _STR, _SIZE, _STR, C.POINTER(_U32)]),
+    "sluice_space_open": (C.c_int, [_P, _STR, _SIZE, _U32, _U32, _U32, _OUT]),
     "sluice_space_free": (None, [_P]),
     "sluice_space_page_bytes": (_SIZE, [_P]),
     "sluice_space_encoded_kl": (_U32, [_P]),
     "sluice_space_keys": (C.c_int, [_P, _P, _SIZE, _P, _SIZE, C.POINTER(_SIZE)]),
     "sluice_space_lookup": (C.c_int, [_P, _STR, _SIZE, _U32, C.POINTER(_U32)]),
+    "sluice_space_fit": (C.c_int, [_P, _STR, _SIZE, _U32, _U64, C.POINTER(Fit)]),
     "sluice_space_put": (C.c_int, [_P, _STR, _SIZE, _U32, _STR, _P, _SIZE, _U32, _MOVED]),
     "sluice_space_get": (C.c_int, [_P, _STR, _SIZE, _U32, _U32, _P, _SIZE, _MOVED]),
+    "sluice_space_get_layers": (
+        C.c_int,
+        [_P, _STR, _SIZE, _U32, _U32, _U32, _U32, _P, _SIZE, _MOVED],
+    ),
+    "sluice_page_get": (C.c_int, [_P, _STR, _U32, _U32, _OUT]),
+    "sluice_page_free": (None, [_P]),
+    "sluice_page_refine": (C.c_int, [_P, _U32]),
+    "sluice_page_decode": (C.c_int, [_P, _P, _SIZE]),
+    "sluice_page_kl": (_U32, [_P]),
+    "sluice_page_stored_bytes": (_U64, [_P]),
+    "sluice_llama_level_kl": (
+        C.c_int,
+        [_P, _P, C.POINTER(_LlamaOptions), _STR, C.POINTER(_U32)],
+    ),
     "sluice_llama_open": (C.c_int, [_P, _P, C.POINTER(_LlamaOptions), _OUT]),
     "sluice_llama_free": (None, [_P]),
     "sluice_llama_encoded_kl": (_U32, [_P]),
@@ -145,6 +172,19 @@ def _call(name: str, *arguments) -> None:
         raise kind(status, library().sluice_error_name(status).decode(), text)
 
 
+def check_kl(*values: Kl) -> None:
+    """Raises ValueError for a name that is no level's."""
+    for kl in values:
+        if isinstance(kl, str) and kl not in LEVELS:
+            raise ValueError(f"sluice: level {kl!r}, expected one of {', '.join(LEVELS)}")
+
+
+def _resolved(kl: Kl, level_kl) -> int:
+    """Returns micro-nats: of a level's name what level_kl(name) says, which asks a profile."""
+    check_kl(kl)
+    return level_kl(kl) if isinstance(kl, str) else kl
+
+
 def _ids(tokens):
     return (_U32 * len(tokens))(*tokens), len(tokens)
 
@@ -153,9 +193,9 @@ class _Handle:
     """An opaque object of the library, freed by close() or with its last reference."""
 
     _free = ""
+    _as_parameter_ = None
 
     def __init__(self, name: str, *arguments):
-        self._as_parameter_ = None
         handle = _P()
         _call(name, *arguments, C.byref(handle))
         self._as_parameter_ = handle
@@ -215,6 +255,20 @@ class Client(_Handle):
         """Takes what lossy pages are decoded and, within put_kl, encoded with by spaces opened later."""
         _call("sluice_client_add_profile", self, file, len(file))
 
+    def kl(self, descriptor: bytes, kl: Kl) -> int:
+        """Returns micro-nats: the number, or what the level of that name costs in this space.
+
+        Raises Error not_found where no profile of the client says what it costs.
+        """
+        out = _U32()
+
+        def level_kl(name: str) -> int:
+            packed = descriptor, len(descriptor), name.encode()
+            _call("sluice_level_kl", self, *packed, C.byref(out))
+            return out.value
+
+        return _resolved(kl, level_kl)
+
     def stats(self) -> dict:
         text = _STR()
         _call("sluice_stats", self, C.byref(text))
@@ -233,16 +287,24 @@ class Space(_Handle):
         self,
         client: Client,
         descriptor: bytes,
-        worst_kl: int = KL_EXACT,
+        worst_kl: Kl = KL_EXACT,
         *,
-        put_kl: int = KL_EXACT,
+        put_kl: Kl = KL_EXACT,
+        exact_row: bool = False,
     ):
-        super().__init__("sluice_space_open", client, descriptor, len(descriptor), worst_kl, put_kl)
-        self._client = client
+        """worst_kl, put_kl and max_kl below are micro-nats or the name of a level."""
+        self._client, self._descriptor = client, descriptor
+        packed = descriptor, len(descriptor), client.kl(descriptor, worst_kl)
+        put = client.kl(descriptor, put_kl), int(exact_row)
+        super().__init__("sluice_space_open", client, *packed, *put)
+
+    def kl(self, kl: Kl) -> int:
+        """Returns micro-nats, as Client.kl."""
+        return self._client.kl(self._descriptor, kl)
 
     @property
     def encoded_kl(self) -> int:
-        """What put() costs, micro-nats; 0 where it is exact."""
+        """What put() costs, micro-nats; 0 where it is exact or has the exact row."""
         return library().sluice_space_encoded_kl(self)
 
     @property
@@ -252,10 +314,16 @@ class Space(_Handle):
     def keys(self, tokens) -> list[bytes]:
         return _keys("sluice_space_keys", self, tokens, len(tokens))
 
-    def lookup(self, keys: list[bytes], max_kl: int = KL_EXACT) -> int:
-        pages = _U32()
-        _call("sluice_space_lookup", self, b"".join(keys), len(keys), max_kl, C.byref(pages))
+    def lookup(self, keys: list[bytes], max_kl: Kl = KL_EXACT) -> int:
+        pages, packed = _U32(), (b"".join(keys), len(keys))
+        _call("sluice_space_lookup", self, *packed, self.kl(max_kl), C.byref(pages))
         return pages.value
+
+    def fit(self, keys: list[bytes], budget_bytes: int, max_kl: Kl = KL_UNKNOWN) -> Fit:
+        """Returns what to get with no more than so many bytes: as many pages as there are, fine."""
+        out, packed = Fit(), (b"".join(keys), len(keys))
+        _call("sluice_space_fit", self, *packed, self.kl(max_kl), budget_bytes, C.byref(out))
+        return out
 
     def put(
         self,
@@ -275,14 +343,59 @@ class Space(_Handle):
         return moved
 
     def get(
-        self, keys: list[bytes], tensors: Buffer, first_page: int = 0, max_kl: int = KL_EXACT
+        self, keys: list[bytes], tensors: Buffer, first_page: int = 0, max_kl: Kl = KL_EXACT
     ) -> Transfer:
-        moved, packed = Transfer(), (b"".join(keys), len(keys))
+        moved, packed, kl = Transfer(), (b"".join(keys), len(keys)), self.kl(max_kl)
         with Memory(tensors, writable=True) as memory:
-            _call(
-                "sluice_space_get", self, *packed, first_page, max_kl, *memory, C.byref(moved)
-            )
+            _call("sluice_space_get", self, *packed, first_page, kl, *memory, C.byref(moved))
         return moved
+
+    def get_layers(
+        self,
+        keys: list[bytes],
+        tensors: Buffer,
+        layers: range,
+        first_page: int = 0,
+        max_kl: Kl = KL_EXACT,
+    ) -> Transfer:
+        """The same of some layers, counted within the pages: no more is fetched than holds them."""
+        moved, packed = Transfer(), (b"".join(keys), len(keys))
+        wanted = first_page, self.kl(max_kl), layers.start, len(layers)
+        with Memory(tensors, writable=True) as memory:
+            _call("sluice_space_get_layers", self, *packed, *wanted, *memory, C.byref(moved))
+        return moved
+
+    def page(self, key: bytes, page_index: int, max_kl: Kl = KL_EXACT) -> "Page":
+        """Gets a page to refine later: number page_index of its chain."""
+        return Page(self, key, page_index, max_kl)
+
+
+class Page(_Handle):
+    """A page as it is stored, no more of it than somebody asked for so far."""
+
+    _free = "sluice_page_free"
+
+    def __init__(self, space: Space, key: bytes, page_index: int, max_kl: Kl = KL_EXACT):
+        super().__init__("sluice_page_get", space, key, page_index, space.kl(max_kl))
+        self._space = space
+
+    def refine(self, max_kl: Kl = KL_EXACT) -> None:
+        """Gets what is missing for a better quality, and nothing again."""
+        _call("sluice_page_refine", self, self._space.kl(max_kl))
+
+    def decode(self, tensors: Buffer) -> None:
+        """Writes the tensors of what is there, the same as of a page that came at once."""
+        with Memory(tensors, writable=True) as memory:
+            _call("sluice_page_decode", self, *memory)
+
+    @property
+    def kl(self) -> int:
+        """How good it is, micro-nats."""
+        return library().sluice_page_kl(self)
+
+    @property
+    def stored_bytes(self) -> int:
+        return library().sluice_page_stored_bytes(self)
 
 
 class LlamaSpaces(_Handle):
@@ -300,8 +413,9 @@ class LlamaSpaces(_Handle):
         v_ggml_type: int,
         n_ctx: int = 0,
         page_tokens: int = 0,
-        worst_kl: int = KL_EXACT,
-        put_kl: int = KL_EXACT,
+        worst_kl: Kl = KL_EXACT,
+        put_kl: Kl = KL_EXACT,
+        exact_row: bool = False,
         salt: bytes = b"",
         lora_digest: bytes | None = None,
     ):
@@ -313,23 +427,37 @@ class LlamaSpaces(_Handle):
             v_ggml_type,
             n_ctx,
             page_tokens,
-            worst_kl,
-            put_kl,
+            0,
+            0,
+            int(exact_row),
             salt or None,
             len(salt),
             lora_digest,
         )
+        self._client, self._model, self._options = client, model, options
+        options.worst_kl, options.put_kl = self.kl(worst_kl), self.kl(put_kl)
         super().__init__("sluice_llama_open", client, model, C.byref(options))
-        self._client, self._groups = client, model.groups
+        self._groups = model.groups
+
+    def kl(self, kl: Kl) -> int:
+        """Returns micro-nats, as Client.kl, of the worst KV group."""
+        out = _U32()
+
+        def level_kl(name: str) -> int:
+            packed = self._client, self._model, C.byref(self._options), name.encode()
+            _call("sluice_llama_level_kl", *packed, C.byref(out))
+            return out.value
+
+        return _resolved(kl, level_kl)
 
     @property
     def encoded_kl(self) -> int:
-        """What store() costs, micro-nats; 0 where it is exact."""
+        """What store() costs, micro-nats; 0 where it is exact or has the exact row."""
         return library().sluice_llama_encoded_kl(self)
 
-    def lookup(self, tokens, max_kl: int = KL_EXACT) -> int:
+    def lookup(self, tokens, max_kl: Kl = KL_EXACT) -> int:
         found = _U32()
-        _call("sluice_llama_lookup", self, *_ids(tokens), max_kl, C.byref(found))
+        _call("sluice_llama_lookup", self, *_ids(tokens), self.kl(max_kl), C.byref(found))
         return found.value
 
     def store(self, tokens, blob: Buffer, durable: bool = False) -> Transfer:
@@ -341,20 +469,20 @@ class LlamaSpaces(_Handle):
     def blob_bytes(self, n_tokens: int) -> int:
         return library().sluice_llama_blob_bytes(self, n_tokens)
 
-    def load(self, tokens, blob: Buffer, max_kl: int = KL_EXACT) -> tuple[int, Transfer]:
+    def load(self, tokens, blob: Buffer, max_kl: Kl = KL_EXACT) -> tuple[int, Transfer]:
         """Writes a state blob into `blob`; returns its length, 0 for a miss, and what moved."""
         return self._load("sluice_llama_load", *_ids(tokens), max_kl, blob)
 
     def load_keys(
-        self, keys: list[bytes], blob: Buffer, max_kl: int = KL_EXACT
+        self, keys: list[bytes], blob: Buffer, max_kl: Kl = KL_EXACT
     ) -> tuple[int, Transfer]:
         """The same for explicit keys, [group][page]: they are not checked to belong together."""
         return self._load("sluice_llama_load_keys", b"".join(keys), len(keys), max_kl, blob)
 
-    def _load(self, name: str, what, count: int, max_kl: int, blob) -> tuple[int, Transfer]:
-        moved, written = Transfer(), _SIZE()
+    def _load(self, name: str, what, count: int, max_kl: Kl, blob) -> tuple[int, Transfer]:
+        moved, written, kl = Transfer(), _SIZE(), self.kl(max_kl)
         with Memory(blob, writable=True) as memory:
-            _call(name, self, what, count, max_kl, *memory, C.byref(written), C.byref(moved))
+            _call(name, self, what, count, kl, *memory, C.byref(written), C.byref(moved))
         return written.value, moved
 
     def keys(self, tokens) -> list[bytes]:

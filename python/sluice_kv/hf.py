@@ -16,6 +16,7 @@ load() loads what is faster to load: once prefills of the model were seen, a loa
 early, and is not tried again for a while; until then it leaves 256 tokens to compute (load_choice.py).
 """
 
+import dataclasses
 import os
 import time
 
@@ -43,17 +44,24 @@ class SluiceCache(DynamicCache):
         *,
         files: str | None = None,
         salt: bytes = b"",
-        max_kl: int = api.KL_EXACT,
-        put_kl: int = api.KL_EXACT,
+        max_kl: api.Kl = api.KL_EXACT,
+        put_kl: api.Kl = api.KL_EXACT,
+        exact_row: bool = False,
+        max_bytes: int | None = None,
         always_load: bool = False,
     ):
         """files: the folder of the model's config.json and *.safetensors, where it is not the one
-        that the model says it was loaded from. max_kl: the worst quality that load() may bring;
-        it is stamped on what is saved. put_kl: the worst that save() may leave, where a profile
-        that the client was given keeps within it. always_load: also where computing is faster."""
+        that the model says it was loaded from. max_kl: the worst quality that load() may bring, in
+        micro-nats or as a level's name; it is stamped on what is saved. put_kl: the worst that
+        save() may leave, where a profile that the client was given keeps within it. exact_row:
+        save() keeps beside it what gives the exact KV. max_bytes: the most that load() may move:
+        the finest quality within max_kl at which all pages fit, else as many pages as do.
+        always_load: also where computing is faster."""
         super().__init__(config=model.config)
+        api.check_kl(max_kl, put_kl)
         pace = None if always_load else pace_of(model, client)
-        self._pages = _Pages(client, model, files, salt, max_kl, put_kl, pace)
+        quality = _Quality(max_kl, put_kl, exact_row, max_bytes)
+        self._pages = _Pages(client, model, files, salt, quality, pace)
         self._loaded: list[int] = []
 
     @property
@@ -118,6 +126,14 @@ class SluiceCache(DynamicCache):
         self._loaded = []
 
 
+@dataclasses.dataclass(frozen=True)
+class _Quality:
+    max_kl: api.Kl
+    put_kl: api.Kl
+    exact_row: bool
+    max_bytes: int | None
+
+
 class _Pages:
     """The model's space, opened when first needed, and its pages."""
 
@@ -127,8 +143,7 @@ class _Pages:
         model,
         files: str | None,
         salt: bytes,
-        max_kl: int,
-        put_kl: int,
+        quality: _Quality,
         pace: Pace | None,
     ):
         folder = files or _model_folder(model.config)
@@ -139,7 +154,7 @@ class _Pages:
         if refused:
             raise ValueError(f"sluice: not handled: {'; '.join(refused)} (docs/python.md)")
         self._client, self._model = client, model
-        self._max_kl, self._put_kl, self.pace = max_kl, put_kl, pace
+        self._quality, self.pace = quality, pace
         self._dtype = next(model.parameters()).dtype
         self._device = next(model.parameters()).device
         self._layers = len(groups[0]["layers"])
@@ -177,36 +192,43 @@ class _Pages:
         """Returns the pages that are there, [page][layer][plane][token][head][dim], or as many of
         them as came before computing would have been faster."""
         if self.pace is None:
-            return self._fetch(space, self._found(space, tokens), None).to(self._device)
+            keys, max_kl = self._found(space, tokens)
+            return self._fetch(space, keys, max_kl, None).to(self._device)
         self.pace.take_prefill()
         choice = self.pace.choice
         self._not_worth_it = ""
         if choice.tokens_to_load(len(tokens)) < PAGE_TOKENS <= len(tokens):
             self._not_worth_it = _why_not(choice)  # whatever is there
             return None
-        keys = self._found(space, tokens)
+        keys, max_kl = self._found(space, tokens)
         wanted = choice.tokens_to_load(len(keys) * PAGE_TOKENS) // PAGE_TOKENS
         if wanted == 0:
             self._not_worth_it = _why_not(choice) if keys else ""
             return None
-        return self._measured_fetch(space, keys[:wanted])
+        return self._measured_fetch(space, keys[:wanted], max_kl)
 
-    def _measured_fetch(self, space: api.Space, keys: list[bytes]) -> torch.Tensor:
+    def _measured_fetch(self, space: api.Space, keys: list[bytes], max_kl: int) -> torch.Tensor:
         choice, tokens = self.pace.choice, len(keys) * PAGE_TOKENS
         choice.begun(tokens)
         started, loaded = time.monotonic(), 0
         try:
-            pages = self._fetch(space, keys, choice.patience_s(tokens)).to(self._device)
+            pages = self._fetch(space, keys, max_kl, choice.patience_s(tokens)).to(self._device)
             loaded = len(pages) * PAGE_TOKENS
         finally:  # also of one that failed
             choice.loaded(loaded, time.monotonic() - started)
         return pages
 
-    def _found(self, space: api.Space, tokens: list[int]) -> list[bytes]:
-        keys = space.keys(tokens)
-        return keys[: space.lookup(keys, self._max_kl)]
+    def _found(self, space: api.Space, tokens: list[int]) -> tuple[list[bytes], int]:
+        """Returns the pages to get, and the quality to get them with."""
+        keys, max_kl = space.keys(tokens), space.kl(self._quality.max_kl)
+        if self._quality.max_bytes is None:
+            return keys[: space.lookup(keys, max_kl)], max_kl
+        fit = space.fit(keys, self._quality.max_bytes, max_kl)
+        return keys[: fit.pages], fit.max_kl
 
-    def _fetch(self, space: api.Space, keys: list[bytes], patience_s: float | None) -> torch.Tensor:
+    def _fetch(
+        self, space: api.Space, keys: list[bytes], max_kl: int, patience_s: float | None
+    ) -> torch.Tensor:
         """Gets pages until one is missing, or patience has ended."""
         started, held = time.monotonic(), 0
         pages = self._staging(len(keys))
@@ -215,7 +237,7 @@ class _Pages:
             held == 0 or patience_s is None or time.monotonic() - started < patience_s
         ):
             wanted = keys[held : held + step]
-            moved = space.get(wanted, pages[held : held + step], held, max_kl=self._max_kl)
+            moved = space.get(wanted, pages[held : held + step], held, max_kl=max_kl)
             self.last_transfer = _sum(self.last_transfer, moved)
             held += moved.pages
             if moved.pages < len(wanted):
@@ -261,7 +283,14 @@ class _Pages:
         if self._space is None:
             digest = self._files.digest(digest_wait_ms)
             descriptor = space_identity.encode_descriptor({**self._fields, "model_digest": digest})
-            self._space = api.Space(self._client, descriptor, self._max_kl, put_kl=self._put_kl)
+            quality = self._quality
+            self._space = api.Space(
+                self._client,
+                descriptor,
+                quality.max_kl,
+                put_kl=quality.put_kl,
+                exact_row=quality.exact_row,
+            )
         return self._space
 
     def _staging(self, pages: int) -> torch.Tensor:

@@ -46,14 +46,18 @@ class Connector:
         *,
         deadline_ms: int = 5000,
         salt: bytes = b"",
-        max_kl: int = api.KL_EXACT,
-        put_kl: int = api.KL_EXACT,
+        max_kl: api.Kl = api.KL_EXACT,
+        put_kl: api.Kl = api.KL_EXACT,
+        exact_row: bool = False,
         profiles: Sequence[str] = (),
     ):
         """max_kl: the worst quality that restore() may bring, put_kl that store() may leave, both in
-        micro-nats of mean next-token KL. profiles: files of sluice_kv.calibrate."""
+        micro-nats of mean next-token KL or as a level's name. exact_row: store() keeps beside it
+        what gives the exact KV. profiles: files of sluice_kv.calibrate."""
+        api.check_kl(max_kl, put_kl)
         self.context, self.max_kl = context, max_kl
-        self._put_kl, self._profiles = put_kl, [_read(path) for path in profiles]
+        self._put_kl, self._exact_row = put_kl, exact_row
+        self._profiles = [_read(path) for path in profiles]
         self._failures = Failures(LlamaError, NotReady)
         self.last_transfer: api.Transfer | None = None
         self._path, self._model = model.path, None
@@ -162,6 +166,7 @@ class Connector:
                 page_tokens=PAGE_TOKENS,
                 worst_kl=self.max_kl,
                 put_kl=self._put_kl,
+                exact_row=self._exact_row,
                 salt=self._salt,
             )
             token_bytes = self._spaces.blob_bytes(PAGE_TOKENS) / PAGE_TOKENS

@@ -30,7 +30,7 @@ from sluice_kv.space_identity import TORCH_DTYPES
 from sluice_kv.vllm_checks import Options, page_tokens, refusals
 from sluice_kv.vllm_layout import LayoutError, PagedCache, probe
 from sluice_kv.vllm_plan import PREFILL_PROBE_TOKENS, Planner, Shape, StepPlan, Timings
-from sluice_kv.vllm_worker import Connection, Mover
+from sluice_kv.vllm_worker import Connection, Mover, Quality
 
 # A lookup holds up the engine's scheduler, and all requests with it.
 LOOKUP_DEADLINE_MS = 1000
@@ -151,7 +151,9 @@ class SluiceConnector(KVConnectorBase_V1):
         return Mover(
             self._cache,
             rank,
-            lambda: Connection(options.socket, options.deadline_ms, descriptors[rank]),
+            lambda: Connection(
+                options.socket, options.deadline_ms, descriptors[rank], _quality(options)
+            ),
             options.save_buffer_bytes,
             _synchronizer(self._cache.device),
         )
@@ -256,7 +258,8 @@ class _Scheduler:
         ]
         deadline_ms = min(options.deadline_ms, LOOKUP_DEADLINE_MS)
         self._connections = [
-            Connection(options.socket, deadline_ms, descriptor) for descriptor in self._descriptors
+            Connection(options.socket, deadline_ms, descriptor, _quality(options))
+            for descriptor in self._descriptors
         ]
         role = config.kv_transfer_config
         self.planner = Planner(
@@ -277,7 +280,8 @@ class _Scheduler:
         for connection, own in zip(self._connections, keys):
             wanted = own[:common]
             if wanted:
-                found = connection.call("lookup", lambda space: space.lookup(wanted), None)
+                max_kl = connection.max_kl
+                found = connection.call("lookup", lambda space: space.lookup(wanted, max_kl), None)
                 if found is None:
                     return None
                 common = found
@@ -314,6 +318,10 @@ def paged_cache(kv_caches, layers, config, cache_config) -> PagedCache:
             raise LayoutError(f"{name} has another layout than {names[0]}")
         found = where
     return PagedCache(caches, found, shape)
+
+
+def _quality(options: Options) -> Quality:
+    return Quality(options.max_kl, options.put_kl, options.exact_row, tuple(options.profiles))
 
 
 def _layer_index(name: str) -> int:

@@ -5,6 +5,7 @@ Without vLLM's modules: what is looked at are attributes of its configuration.
 
 import dataclasses
 
+from sluice_kv import api
 from sluice_kv.space_identity import TORCH_DTYPES
 
 TESTED_DEVICES = ("cpu",)
@@ -21,6 +22,10 @@ class Options:
     salt: str = ""  # separates users: part of the space
     sync_load: bool = False  # loads hold up the step, instead of running beside other requests
     save_buffer_bytes: int = 1 << 30
+    max_kl: int | str = 0  # the worst quality to load: micro-nats, or a level's name
+    put_kl: int | str = 0  # the worst to store, where a profile keeps within it
+    exact_row: bool = False  # and beside it what gives the exact KV
+    profiles: tuple[str, ...] = ()  # files of sluice_kv.calibrate
     untested_device: str = ""  # a device type that is used though nobody tested it
 
     @classmethod
@@ -29,7 +34,9 @@ class Options:
         unknown = sorted(set(given) - set(fields))
         if unknown:
             raise ValueError(f"sluice: unknown options {unknown}, known are {sorted(fields)}")
-        return cls(**given)
+        options = cls(**given)
+        api.check_kl(options.max_kl, options.put_kl)
+        return options
 
 
 def page_tokens(block_tokens: int) -> int | None:

@@ -7,6 +7,7 @@ taken what is there, a save that finds the buffer full is dropped.
 """
 
 import contextlib
+import dataclasses
 import logging
 import os
 import queue
@@ -29,11 +30,36 @@ IDLE_WAIT_S = 0.005
 _log = logging.getLogger("sluice_kv")
 
 
+@dataclasses.dataclass(frozen=True)
+class Quality:
+    """What an engine loads and stores: micro-nats, or a level's name."""
+
+    max_kl: api.Kl = api.KL_EXACT
+    put_kl: api.Kl = api.KL_EXACT
+    exact_row: bool = False
+    profiles: tuple[str, ...] = ()
+
+    def open(self, client: api.Client, descriptor: bytes) -> api.Space:
+        for path in self.profiles:
+            with open(path, "rb") as file:
+                client.add_profile(file.read())
+        return api.Space(
+            client, descriptor, self.max_kl, put_kl=self.put_kl, exact_row=self.exact_row
+        )
+
+
 class Connection:
     """A client and the rank's space, opened when first needed; used by one thread at a time."""
 
-    def __init__(self, socket: str | None, deadline_ms: int, descriptor: bytes):
+    def __init__(
+        self,
+        socket: str | None,
+        deadline_ms: int,
+        descriptor: bytes,
+        quality: Quality = Quality(),
+    ):
         self._options, self._descriptor = (socket, deadline_ms), descriptor
+        self._quality = quality
         self._client = self._space = None
         # Any: a thread that ended (no memory for a page) would let the engine wait for ever.
         self._failures = Failures(Exception)
@@ -42,11 +68,15 @@ class Connection:
         """Returns work(space), or `otherwise` where Sluice fails."""
         return self._failures.guard(what, lambda: work(self._open()), otherwise)
 
+    @property
+    def max_kl(self) -> api.Kl:
+        return self._quality.max_kl
+
     def _open(self) -> api.Space:
         if self._client is None:
             self._client = api.Client(*self._options)
         if self._space is None:
-            self._space = api.Space(self._client, self._descriptor)
+            self._space = self._quality.open(self._client, self._descriptor)
         return self._space
 
     def close(self) -> None:
@@ -213,7 +243,8 @@ class Mover:
                 return
             wanted = keys[first : first + step]
             pages = self._cache.staging(len(wanted))
-            moved = space.get(wanted, _bytes_of(pages), job.run.first_page + first)
+            max_kl = self._load_connection.max_kl
+            moved = space.get(wanted, _bytes_of(pages), job.run.first_page + first, max_kl)
             if moved.pages and not self._hand_over(job, (first, pages[: moved.pages])):
                 return
             if moved.pages < len(wanted):

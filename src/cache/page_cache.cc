@@ -26,6 +26,13 @@ Status check_groups(std::span<const GroupQuery> groups) {
   return {};
 }
 
+// Requires: some of the rows are within max_kl.
+PageStatus status_of(const store::RowEnds& rows, uint32_t max_kl) {
+  const uint32_t wanted = rows.within(max_kl);
+  const store::RowEnd& end = rows.ends[wanted - 1];
+  return {.rows = wanted, .kl = end.quality_kl, .stored_bytes = end.end};
+}
+
 }  // namespace
 
 PageCache::PageCache(std::unique_ptr<store::RamTier> ram, std::unique_ptr<store::DiskTier> disk)
@@ -53,22 +60,27 @@ Result<OpenSpace> PageCache::open_space(uint32_t tenant, ByteSpan descriptor, ui
 Result<LookupAnswer> PageCache::lookup(std::span<const GroupQuery> groups, uint32_t max_kl) {
   SLUICE_CHECK(check_groups(groups));
   std::vector<GroupHits> hits;
+  LookupAnswer answer;
   bool any = false;
   for (const GroupQuery& group : groups) {
     GroupHits& there = hits.emplace_back(GroupHits{.window_pages = group.window_pages, .hit = {}});
+    std::vector<PageStatus>& pages = answer.groups.emplace_back().pages;
     for (const Key& key : group.keys) {
-      std::optional<Found> page = find(*group.open, key);
-      there.hit.push_back(page && page->quality_kl <= max_kl);
-      any = any || there.hit.back();
+      std::optional<Found> page = find_wanted(*group.open, {.key = key, .max_kl = max_kl});
+      there.hit.push_back(page.has_value());
+      pages.push_back(page ? status_of(page->rows, max_kl) : PageStatus());
+      any = any || page;
     }
     stats_.lookup_pages += group.keys.size();
   }
-  LookupAnswer answer;
   answer.common_pages = common_prefix(hits);
   for (size_t i = 0; i < groups.size(); ++i) {
-    GroupAnswer& group = answer.groups.emplace_back();
+    GroupAnswer& group = answer.groups[i];
     group.hit_pages = leading_hits(hits[i].hit);
-    describe(groups[i], answer.common_pages, group);
+    group.first_page = first_needed(groups[i].window_pages, answer.common_pages);
+    group.pages.resize(answer.common_pages);
+    group.pages.erase(group.pages.begin(), group.pages.begin() + group.first_page);
+    keep_for_reader(groups[i], group);
     stats_.lookup_hit_pages += group.pages.size();
   }
   if (!any) {
@@ -77,22 +89,24 @@ Result<LookupAnswer> PageCache::lookup(std::span<const GroupQuery> groups, uint3
   return answer;
 }
 
-void PageCache::describe(const GroupQuery& query, uint32_t common_pages, GroupAnswer& answer) {
-  answer.first_page = first_needed(query.window_pages, common_pages);
-  for (uint32_t i = answer.first_page; i < common_pages; ++i) {
-    std::optional<Found> page = find(*query.open, query.keys[i]);
-    answer.pages.push_back(
-        {.rows = page->rows, .kl = page->quality_kl, .stored_bytes = page->bytes});
-    ram_->touch(query.open->space->tenant, query.keys[i]);
+void PageCache::keep_for_reader(const GroupQuery& query, const GroupAnswer& answer) {
+  for (size_t i = 0; i < answer.pages.size(); ++i) {
+    ram_->touch(query.open->space->tenant, query.keys[answer.first_page + i]);
   }
 }
 
 std::string PageCache::explain_miss(std::span<const GroupQuery> groups, uint32_t max_kl) const {
   for (const GroupQuery& group : groups) {
     for (const Key& key : group.keys) {
-      if (std::optional<Found> page = find(*group.open, key)) {
+      // What is stored best: the disk may have rows that RAM has not.
+      std::optional<Found> best = on_disk(*group.open, key);
+      std::optional<Found> ram = in_ram(*group.open, key);
+      if (ram && (!best || ram->rows.last().quality_kl < best->rows.last().quality_kl)) {
+        best = ram;
+      }
+      if (best) {
         return fmt::format("stored, but of quality {} micro-nats where at most {} was asked for",
-                           page->quality_kl,
+                           best->rows.last().quality_kl,
                            max_kl);
       }
     }
@@ -122,22 +136,40 @@ PageCacheStats PageCache::stats() const {
   return now;
 }
 
-std::optional<PageCache::Found> PageCache::find(const OpenSpace& open, const Key& key) const {
-  if (const store::Record* record = find_in_ram(open, key)) {
-    return Found{.rows = record->rows,
-                 .quality_kl = record->quality_kl,
-                 .bytes = record->bytes(),
-                 .encoding_id = record->encoding_id,
-                 .in_ram = true};
+std::optional<PageCache::Found> PageCache::in_ram(const OpenSpace& open, const Key& key) const {
+  const store::Record* record = find_in_ram(open, key);
+  return record == nullptr
+             ? std::nullopt
+             : std::optional(
+                   Found{.rows = record->rows, .encoding_id = record->encoding_id, .in_ram = true});
+}
+
+std::optional<PageCache::Found> PageCache::on_disk(const OpenSpace& open, const Key& key) const {
+  std::optional<store::DiskEntry> entry = find_on_disk(open, key);
+  return !entry ? std::nullopt
+                : std::optional(Found{.rows = entry->record.rows,
+                                      .encoding_id = entry->record.encoding_id,
+                                      .in_ram = false});
+}
+
+// The page as the tier has it that answers the query: RAM where it can, unless the disk has more of
+// the rows that are wanted.
+std::optional<PageCache::Found> PageCache::find_wanted(const OpenSpace& open,
+                                                       const PageQuery& query) const {
+  std::optional<Found> best = in_ram(open, query.key);
+  if (best && !answers(query, best->rows, best->encoding_id)) {
+    best.reset();
   }
-  if (std::optional<store::DiskEntry> entry = find_on_disk(open, key)) {
-    return Found{.rows = entry->record.rows,
-                 .quality_kl = entry->record.quality_kl,
-                 .bytes = entry->bytes,
-                 .encoding_id = entry->record.encoding_id,
-                 .in_ram = false};
+  if (best && query.least_rows <= best->rows.count) {
+    return best;
   }
-  return std::nullopt;
+  std::optional<Found> disk = on_disk(open, query.key);
+  if (disk && answers(query, disk->rows, disk->encoding_id) &&
+      (!best || (disk->encoding_id == best->encoding_id &&
+                 wanted_rows(query, disk->rows) > wanted_rows(query, best->rows)))) {
+    best = disk;
+  }
+  return best;
 }
 
 // A key commits to its space's descriptor, salt included: who can name a page of another space

@@ -1,7 +1,8 @@
 // The daemon's request pipelines over its tiers: open, lookup, get, put, damaged, erase.
 //
 // Every page is put into RAM; where there is a disk tier it is written there too, behind the put,
-// and comes back into RAM when it is read from there.
+// and comes back into RAM when it is read from there, with no more rows than were read: RAM may
+// hold fewer rows of a page than the disk.
 //
 // Not frames or sessions (src/daemon glues those to this), no tensors, no I/O of its own. One
 // thread owns it. Everything is bounded: pages by the tiers, spaces by SpaceTable, requests by the
@@ -27,6 +28,7 @@
 #include "codec/page.h"
 #include "src/base/bytes.h"
 #include "src/base/result.h"
+#include "src/cache/page_part.h"
 #include "src/cache/space_table.h"
 #include "store/disk_tier.h"
 #include "store/ram_tier.h"
@@ -47,11 +49,11 @@ struct GroupQuery {
   std::span<const Key> keys;  // of the prefix, in order
 };
 
-// What is there of a page within the quality asked for.
+// What a reader of the quality asked for would get of a page.
 struct PageStatus {
-  uint32_t rows = 0;
-  uint32_t kl = 0;            // effective, micro-nats
-  uint64_t stored_bytes = 0;  // header and sections
+  uint32_t rows = 0;          // the fewest that are good enough
+  uint32_t kl = 0;            // effective, of these, micro-nats
+  uint64_t stored_bytes = 0;  // of header and these
 };
 
 struct GroupAnswer {
@@ -66,22 +68,13 @@ struct LookupAnswer {
   std::string miss_reason;          // where no page of any group was found: why; else empty
 };
 
-struct PageQuery {
-  Key key{};
-  codec::EncodingId encoding_id{};  // zeros: any encoding
-  uint32_t max_kl = 0;              // the worst quality to serve, micro-nats
-  uint32_t first_layer = 0;         // of the page's layers, counted from 0, rounded out to sections
-  uint32_t layers = 0;              // 0 (and first_layer 0): all
-  uint32_t first_row = 0;           // rows before it are not sent again
-};
-
 // A page to send: its pieces in page order.
 struct PageAnswer {
   codec::EncodingId encoding_id{};
   uint32_t rows = 0;  // from first_row on
-  uint32_t kl = 0;    // effective, micro-nats
+  uint32_t kl = 0;    // effective, of these and the ones before, micro-nats
   ByteSpan header;
-  std::vector<ByteSpan> sections;          // one run of sections a row
+  std::vector<ByteSpan> sections;          // runs of them
   std::shared_ptr<const void> keep_alive;  // keeps the pieces in place
 };
 
@@ -147,6 +140,7 @@ class PendingPut {
 };
 
 using GetDone = std::function<void(Result<PageAnswer>)>;
+using DropDone = std::function<void(Status)>;
 using PutDone = std::function<void(Result<PutOutcome>)>;
 using DamagedDone = std::function<void(bool)>;
 using EraseDone = std::function<void(Result<uint32_t>)>;
@@ -165,22 +159,24 @@ class PageCache {
   // of one tenant. Errors: invalid_argument (groups whose pages have unequal page_tokens).
   Result<LookupAnswer> lookup(std::span<const GroupQuery> groups, uint32_t max_kl);
 
-  // A page's pieces, each checked now. Errors: not_found (no such page, none of this encoding, or
-  // none within max_kl), damaged (it was, and is gone), invalid_argument (layers or rows that the
-  // page does not have), overloaded (too many reads from disk are on their way), io_error.
+  // A page's pieces, each checked now: the first rows within max_kl, no row more. Errors: not_found
+  // (no such page, none of this encoding, within max_kl, or with as many rows as the reader has),
+  // damaged (it was, and is gone), invalid_argument (layers that the page does not have; later rows
+  // of any encoding), overloaded (too many reads from disk are on their way), io_error.
   void get(const OpenSpace& open, const PageQuery& query, GetDone done);
 
-  // Makes room for a page of `page_bytes` under `key`. `anchor`: the page it is evicted with;
-  // zeros: none. Errors: unsupported (durability that no tier gives), invalid_argument (no key, 0
-  // bytes, a page that is its own anchor), too_large (more than any page of the space), overloaded,
-  // no_space.
+  // Makes room for a page of `page_bytes` under `key`, which may lack its last rows. `anchor`: the
+  // page it is evicted with; zeros: none. Errors: unsupported (durability that no tier gives),
+  // invalid_argument (no key, 0 bytes, a page that is its own anchor), too_large (more than any
+  // page of the space), overloaded, no_space.
   Result<PendingPut> put_begin(const OpenSpace& open,
                                const Key& key,
                                const Key& anchor,
                                uint64_t page_bytes,
                                Durability durability = Durability::ram);
 
-  // Checks the bytes that arrived and makes the page visible, if it is better than what is there.
+  // Checks the bytes that arrived and makes the page visible, if it is better than what is there,
+  // or the same with more rows.
   // Errors: as parse_page_header, check_page; bad_checksum (names section and offset);
   // invalid_argument (the anchor hangs on the page), no_space; for Durability::disk also too_large
   // (for the log), overloaded, no_space, io_error: a crash loses it, though it may be served.
@@ -200,6 +196,17 @@ class PageCache {
   // restart may bring them back).
   void erase(const OpenSpace& open, std::span<const Key> keys, const EraseDone& done);
 
+  // Takes the rows of a page behind the first `rows` away, in both tiers: what is left goes on
+  // being served to whom it is good enough. Done when no crash brings them back; a put may. Errors:
+  // not_found (no such page, or another encoding of it), invalid_argument (no row would stay, or
+  // none go), overloaded (it is being read, or on its way to disk: try again later), no_space,
+  // io_error (a restart may bring them back).
+  void drop_rows(const OpenSpace& open,
+                 const Key& key,
+                 const codec::EncodingId& encoding_id,
+                 uint32_t rows,
+                 const DropDone& done);
+
   // Done when all that was put before is durable or given up. For a daemon that stops.
   void drain(std::function<void()> done);
 
@@ -211,25 +218,23 @@ class PageCache {
  private:
   PageCache(std::unique_ptr<store::RamTier> ram, std::unique_ptr<store::DiskTier> disk);
 
-  // A page that is there, in whichever tier.
+  // A page as a tier has it.
   struct Found {
-    uint32_t rows = 0;
-    uint32_t quality_kl = 0;
-    uint64_t bytes = 0;
+    store::RowEnds rows;
     codec::EncodingId encoding_id{};
     bool in_ram = false;
   };
 
   struct Waiter {
-    OpenSpace open;
     PageQuery query;
     GetDone done;
   };
 
-  // A read from disk on its way.
+  // A read from disk on its way, of what all who wait for it want.
   struct Flight {
     store::RecordId id;
     codec::EncodingId encoding_id{};
+    store::RecordPart part;
     std::vector<Waiter> waiters;
   };
 
@@ -239,7 +244,15 @@ class PageCache {
     store::Record record;
   };
 
-  std::optional<Found> find(const OpenSpace& open, const Key& key) const;
+  std::optional<Found> in_ram(const OpenSpace& open, const Key& key) const;
+  std::optional<Found> on_disk(const OpenSpace& open, const Key& key) const;
+  std::optional<Found> find_wanted(const OpenSpace& open, const PageQuery& query) const;
+  Error why_not_wanted(const OpenSpace& open, const PageQuery& query) const;
+
+  bool is_there(const OpenSpace& open, const Key& key) const {
+    return in_ram(open, key).has_value() || on_disk(open, key).has_value();
+  }
+
   const store::Record* find_in_ram(const OpenSpace& open, const Key& key) const;
   std::optional<store::DiskEntry> find_on_disk(const OpenSpace& open, const Key& key) const;
   std::optional<store::PageRef> hold_in_ram(const OpenSpace& open, const Key& key) const;
@@ -255,7 +268,11 @@ class PageCache {
              bool wait,
              const store::DiskDone& done);
   void make_durable(const OpenSpace& open, const store::Record& page, store::DiskDone done);
-  void get_from_disk(const OpenSpace& open, const PageQuery& query, GetDone done);
+  void get_from_disk(const OpenSpace& open,
+                     const PageQuery& query,
+                     store::RecordPart part,
+                     const codec::EncodingId& encoding_id,
+                     GetDone done);
   void land(const std::shared_ptr<Flight>& flight, Result<store::DiskPage> page);
   void promote(store::DiskPage& page);
   void answer(const GetDone& done, Result<PageAnswer> page, bool from_ram);
@@ -263,7 +280,7 @@ class PageCache {
   bool take_out_doubted(const OpenSpace& open,
                         const Key& key,
                         const codec::EncodingId& encoding_id);
-  void describe(const GroupQuery& query, uint32_t common_pages, GroupAnswer& answer);
+  void keep_for_reader(const GroupQuery& query, const GroupAnswer& answer);
   std::string explain_miss(std::span<const GroupQuery> groups, uint32_t max_kl) const;
 
   std::unique_ptr<store::RamTier> ram_;

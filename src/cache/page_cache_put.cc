@@ -1,15 +1,9 @@
-// What changes a PageCache: put, damaged, erase.
+// PageCache::put_begin, put_end: into RAM, and behind that to disk.
 #include "src/base/limits.h"
 #include "src/cache/page_cache.h"
 #include "src/cache/page_rules.h"
 
 namespace sluice::cache {
-
-namespace {
-
-constexpr size_t kDoubtedMax = 1024;
-
-}  // namespace
 
 Result<PendingPut> PageCache::put_begin(const OpenSpace& open,
                                         const Key& key,
@@ -58,8 +52,7 @@ Result<PutOutcome> PageCache::store_page(PendingPut put) {
   ByteSpan bytes = put.destination();
   SLUICE_TRY(codec::PageHeader header, codec::parse_page_header(bytes));
   SLUICE_CHECK(check_page(header, put.open_, put.key_, bytes.size()));
-  store::Record record =
-      make_record(header, bytes.first(header.header_bytes()), put.open_, put.anchor_);
+  store::Record record = make_record(header, bytes, put.open_, put.anchor_);
 
   const store::Record* there = find_in_ram(put.open_, record.key);
   if (there != nullptr && !replaces(record, *there)) {
@@ -72,7 +65,7 @@ Result<PutOutcome> PageCache::store_page(PendingPut put) {
   }
   PutOutcome outcome = there != nullptr ? PutOutcome::replaced : PutOutcome::stored;
   auto newest = newest_for_disk({record.tenant, record.key});
-  if (there == nullptr && newest && newest->space_id == record.space_id) {
+  if (newest && newest->space_id == record.space_id) {
     outcome = replaces(record, *newest) ? PutOutcome::replaced : PutOutcome::unchanged;
     if (outcome == PutOutcome::unchanged && newest->encoding_id != record.encoding_id) {
       return outcome;  // the first stays, where it is
@@ -99,7 +92,7 @@ void PageCache::write_behind(const OpenSpace& open,
     newest.reset();
   }
   SLUICE_ASSERT(page || newest);  // it was stored just now, or is as good on disk
-  const bool is_there = newest && (!page || newest->encoding_id == page->record().encoding_id);
+  const bool is_there = newest && (!page || has_all_of(*newest, page->record()));
   if (durability == Durability::ram) {
     if (!is_there) {
       write(open, *page, false, [](const Status&) {});
@@ -152,116 +145,25 @@ void PageCache::make_durable(const OpenSpace& open,
   auto is_durable = [this, open, page] {
     std::optional<store::DiskEntry> entry = find_on_disk(open, page.key);
     return entry && entry->is_durable &&
-           (entry->record.encoding_id == page.encoding_id || replaces(entry->record, page));
+           (has_all_of(entry->record, page) || replaces(entry->record, page));
   };
   if (is_durable()) {
     return done(Status());
   }
-  disk_->commit([this, open, key = page.key, is_durable, done = std::move(done)](Status status) {
+  disk_->commit([this, open, page, is_durable, done = std::move(done)](Status status) {
     if (is_durable()) {
       return done(Status());
     }
-    if (const std::optional<store::PageRef> again = hold_in_ram(open, key)) {
+    if (const std::optional<store::PageRef> again = hold_in_ram(open, page.key);
+        again && !replaces(page, again->record())) {
       return write(open, *again, true, done);
     }
     done(status.has_error()
              ? std::move(status)
              : Status(SLUICE_ERR(Errc::io_error,
                                  "page {} was lost before it was durable: the device failed a sync",
-                                 to_hex(key))));
+                                 to_hex(page.key))));
   });
-}
-
-void PageCache::damaged(const OpenSpace& open,
-                        const Key& key,
-                        const codec::EncodingId& encoding_id,
-                        const DamagedDone& done) {
-  stats_.damage_reports += 1;
-  const uint32_t tenant = open.space->tenant;
-  std::optional<Found> there = find(open, key);
-  if (!there || there->encoding_id != encoding_id) {
-    return done(false);
-  }
-  if (there->in_ram) {
-    Result<bool> was_damaged = ram_->recheck(tenant, key, encoding_id);
-    return done((was_damaged.has_value() && *was_damaged) ||
-                take_out_doubted(open, key, encoding_id));
-  }
-  auto checked = [this, open, key, encoding_id, done](const Result<store::DiskPage>& page) {
-    done(page.has_error() ? page.error().code == Errc::damaged
-                          : take_out_doubted(open, key, encoding_id));
-  };
-  if (disk_->read(tenant, key, std::move(checked)).has_error()) {
-    done(false);  // too busy to look: the client will say it again
-  }
-}
-
-// Whether this page was reported before and found intact then too; remembers that it was.
-bool PageCache::doubted_before(const store::RecordId& id, const codec::EncodingId& encoding_id) {
-  const std::pair doubt(id, encoding_id);
-  if (doubted_.erase(doubt) != 0) {
-    return true;
-  }
-  if (doubted_.size() == kDoubtedMax) {
-    doubted_.clear();  // forgetting costs one more report
-  }
-  doubted_.insert(doubt);
-  return false;
-}
-
-// Takes a page out that is intact and was reported before, unless another came meanwhile.
-bool PageCache::take_out_doubted(const OpenSpace& open,
-                                 const Key& key,
-                                 const codec::EncodingId& encoding_id) {
-  std::optional<Found> there = find(open, key);
-  if (!there || there->encoding_id != encoding_id ||
-      !doubted_before({open.space->tenant, key}, encoding_id)) {
-    return false;
-  }
-  erase(open, {&key, 1}, [](const Result<uint32_t>&) {});
-  return !find(open, key);
-}
-
-void PageCache::erase(const OpenSpace& open, std::span<const Key> keys, const EraseDone& done) {
-  const uint32_t tenant = open.space->tenant;
-  const std::set<Key> each(keys.begin(), keys.end());
-  uint32_t erased = 0;
-  std::vector<store::RecordId> deleted;
-  for (const Key& key : each) {
-    erased += find(open, key) ? 1 : 0;
-    // Also one that is nowhere: the tombstone of an earlier erase may not be durable yet.
-    std::optional<store::Record> newest = newest_for_disk({tenant, key});
-    if (disk_ != nullptr && (!newest || newest->space_id == open.space->id)) {
-      deleted.push_back({.tenant = tenant, .key = key});
-    } else if (find_on_disk(open, key)) {
-      // A tombstone would take the other space's page too, which it may have been told is durable.
-      return done(SLUICE_ERR(Errc::overloaded,
-                             "page {}: another space's put of this key is on its way to disk; "
-                             "delete it again later",
-                             to_hex(key)));
-    }
-  }
-  if (!deleted.empty()) {
-    auto durable = [erased, done](const Status& status) {
-      done(status.has_error() ? Result<uint32_t>(status.error()) : erased);
-    };
-    Status queued = disk_->erase(deleted, durable);
-    if (queued.has_error()) {
-      return done(std::move(queued).error());
-    }
-  }
-  for (const Key& key : each) {
-    if (find_in_ram(open, key) != nullptr) {
-      ram_->erase(tenant, key);
-    }
-  }
-  for (const store::RecordId& gone : deleted) {
-    writes_.erase({tenant, gone.key});
-    flights_.erase({tenant, gone.key});  // its readers get what comes of it; nobody joins them
-  }
-  if (deleted.empty()) {
-    done(erased);
-  }
 }
 
 }  // namespace sluice::cache

@@ -42,19 +42,30 @@ Status check_geometry(const PageGeometry& page, const PageGeometry& space) {
   return {};
 }
 
-}  // namespace
-
-uint32_t effective_kl(const codec::PageHeader& header) {
-  return std::max(header.rows.back().kl, header.provenance_kl);
+// Where the first rows of a page end.
+uint64_t row_end(const codec::PageHeader& header, size_t rows) {
+  uint64_t end = header.header_bytes();
+  const size_t sections = header.sections.size() / header.rows.size() * rows;
+  for (size_t i = 0; i < sections; ++i) {
+    end += header.sections[i].bytes;
+  }
+  return end;
 }
+
+static_assert(codec::kRowsMax == store::kRecordRowsMax);
+
+}  // namespace
 
 Status check_page(const codec::PageHeader& header,
                   const OpenSpace& open,
                   const store::Key& key,
                   uint64_t page_bytes) {
-  if (header.page_bytes() != page_bytes) {
-    return SLUICE_ERR(
-        Errc::truncated, "page of {} bytes, its header says {}", page_bytes, header.page_bytes());
+  const size_t rows = codec::rows_within(header, page_bytes);
+  if (rows == 0 || row_end(header, rows) != page_bytes) {
+    return SLUICE_ERR(Errc::truncated,
+                      "page of {} bytes, its header says {}: it does not end with a row",
+                      page_bytes,
+                      header.page_bytes());
   }
   if (header.page_key != key) {
     return SLUICE_ERR(Errc::identity_mismatch,
@@ -80,33 +91,45 @@ Status check_page(const codec::PageHeader& header,
 }
 
 store::Record make_record(const codec::PageHeader& header,
-                          ByteSpan header_bytes,
+                          ByteSpan page,
                           const OpenSpace& open,
                           const store::Key& anchor) {
+  const ByteSpan header_bytes = page.first(header.header_bytes());
   store::Record record{.tenant = open.space->tenant,
                        .key = header.page_key,
                        .anchor = anchor,
                        .space_id = open.space->id,
                        .encoding_id = codec::encoding_id(header_bytes),
                        .header_bytes = static_cast<uint32_t>(header_bytes.size()),
-                       .rows = static_cast<uint32_t>(header.rows.size()),
-                       .quality_kl = effective_kl(header),
+                       .rows = {},
                        .preference = static_cast<uint32_t>(header.encoding),
                        .sections = {}};
-  size_t row_sections = header.sections.size() / header.rows.size();
+  const size_t row_sections = header.sections.size() / header.rows.size();
+  record.rows.count = static_cast<uint32_t>(codec::rows_within(header, page.size()));
   uint64_t end = header_bytes.size();
-  record.sections.reserve(header.sections.size());
-  for (const codec::Section& section : header.sections) {
-    end += section.bytes;
-    bool ends_row = (record.sections.size() + 1) % row_sections == 0;
-    record.sections.push_back({.end = end, .xxh3 = section.xxh3, .cut = ends_row});
+  record.sections.reserve(record.rows.count * row_sections);
+  for (uint32_t row = 0; row < record.rows.count; ++row) {
+    for (size_t i = row * row_sections; i < (row + 1) * row_sections; ++i) {
+      end += header.sections[i].bytes;
+      record.sections.push_back({.end = end, .xxh3 = header.sections[i].xxh3});
+    }
+    record.rows.ends[row] = {.sections = static_cast<uint32_t>(record.sections.size()),
+                             .end = static_cast<uint32_t>(end),
+                             .quality_kl = std::max(header.rows[row].kl, header.provenance_kl)};
   }
   return record;
 }
 
 bool replaces(const store::Record& page, const store::Record& there) {
-  return page.quality_kl != there.quality_kl ? page.quality_kl < there.quality_kl
-                                             : page.preference > there.preference;
+  if (page.quality_kl() != there.quality_kl()) {
+    return page.quality_kl() < there.quality_kl();
+  }
+  return page.encoding_id == there.encoding_id ? page.rows.count > there.rows.count
+                                               : page.preference > there.preference;
+}
+
+bool has_all_of(const store::Record& there, const store::Record& page) {
+  return there.encoding_id == page.encoding_id && there.rows.count >= page.rows.count;
 }
 
 }  // namespace sluice::cache

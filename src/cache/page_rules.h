@@ -11,12 +11,9 @@
 
 namespace sluice::cache {
 
-// Quality of KV as a reader gets it: the worse of what encoding cost and what the KV was computed
-// on. Micro-nats.
-uint32_t effective_kl(const codec::PageHeader& header);
-
 // Checks that a page of `page_bytes` is what its put said and its space holds, before its sections
-// are hashed. Errors: truncated (another length than the header's), identity_mismatch (another
+// are hashed. It may lack its last rows. Errors: truncated (it does not end with a row),
+// identity_mismatch (another
 // page's key), layout_mismatch (planes, layers or tokens; the text names which), bad_value (stamps
 // better provenance than its client declared).
 Status check_page(const codec::PageHeader& header,
@@ -24,15 +21,20 @@ Status check_page(const codec::PageHeader& header,
                   const store::Key& key,
                   uint64_t page_bytes);
 
-// The record of a page. `header_bytes`: the header and nothing behind it, as `header` was parsed
-// from.
+// The record of a page that check_page() found good: its whole rows. Quality of a row is the worse
+// of what encoding cost up to it and of what the KV was computed on.
+// Requires: `page` begins with the header that `header` was parsed from.
 store::Record make_record(const codec::PageHeader& header,
-                          ByteSpan header_bytes,
+                          ByteSpan page,
                           const OpenSpace& open,
                           const store::Key& anchor);
 
-// Whether a whole page takes the place of another under its key: better quality does, worse never;
-// at equal quality raw yields to direct and direct to progressive, else the first stays.
+// Whether a page takes the place of another under its key: better quality does, worse never. At
+// equal quality of one encoding more rows do; raw yields to direct and direct to progressive; else
+// the first stays.
 bool replaces(const store::Record& page, const store::Record& there);
+
+// Whether all rows of `page` are in `there`.
+bool has_all_of(const store::Record& there, const store::Record& page);
 
 }  // namespace sluice::cache

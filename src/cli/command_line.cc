@@ -72,6 +72,33 @@ void add_space_options(CLI::App& command, SequenceOptions& options) {
       "--descriptor", options.descriptor, "descriptor file of the space, in place of --model");
 }
 
+// How good pages have to be, or are made.
+void add_quality_options(CLI::App& command, QualityOptions& options) {
+  CLI::Option* kl =
+      command.add_option("--max-kl", options.max_kl, "worst quality, micro-nats of next-token KL");
+  command.add_option("--level", options.level, "the same by name, as --profile says what it costs")
+      ->check(CLI::IsMember({"q3", "q2", "q1", "exact"}))
+      ->excludes(kl);
+  command.add_option("--profile", options.profiles, "file of sluice_kv.calibrate; may be repeated");
+}
+
+// Called behind add_quality_options.
+void add_budget_option(CLI::App& command, QualityOptions& options) {
+  command
+      .add_option_function<std::string>(
+          "--bytes",
+          [&options](const std::string& text) {
+            const Result<uint64_t> bytes = parse_bytes(text);
+            if (bytes.has_error()) {
+              throw CLI::ValidationError("--bytes", bytes.error().text);
+            }
+            options.bytes = *bytes;
+          },
+          "the finest quality at which all pages fit, e.g. 64MiB; else as many as fit")
+      ->excludes("--max-kl")
+      ->excludes("--level");
+}
+
 CLI::App& add(CLI::App& app,
               CommandLine& line,
               const char* name,
@@ -126,12 +153,12 @@ void add_daemon_commands(CLI::App& app, CommandLine& line) {
 }
 
 void add_sequence_commands(CLI::App& app, CommandLine& line) {
-  add_sequence_options(add(app,
-                           line,
-                           "lookup",
-                           "how many tokens of a sequence are there",
-                           [&line] { return lookup(line.sequence, line.output); }),
-                       line.sequence);
+  CLI::App& lookup_command =
+      add(app, line, "lookup", "how many tokens of a sequence are there", [&line] {
+        return lookup(line.sequence, line.output);
+      });
+  add_sequence_options(lookup_command, line.sequence);
+  add_quality_options(lookup_command, line.sequence.quality);
   add_sequence_options(add(app,
                            line,
                            "explain-miss",
@@ -163,6 +190,8 @@ void add_copy_commands(CLI::App& app, CommandLine& line) {
   add_space_options(get_command, line.sequence);
   get_command.add_option("keys", line.names, kKeys);
   get_command.add_option("--out", line.folder, "folder to save in")->required();
+  add_quality_options(get_command, line.sequence.quality);
+  add_budget_option(get_command, line.sequence.quality);
   CLI::App& put_command = add(app, line, "put", "put page files back, checked first", [&line] {
     return put(line.sequence, line.put, line.output);
   });
@@ -200,12 +229,16 @@ void add_llama_commands(CLI::App& app, CommandLine& line) {
   });
   add_context_options(put_command, line.sequence);
   put_command.add_option("slotfile", line.slot.file, "what action=save wrote")->required();
+  add_quality_options(put_command, line.sequence.quality);
+  put_command.add_flag(
+      "--exact-row", line.sequence.quality.exact_row, "store what gives readers the exact KV too");
   put_command.add_flag("--durable", line.slot.durable, kDurable);
   CLI::App& get_command = add(*llama, line, "get", "write a slot file of stored pages", [&line] {
     return llama_get(line.sequence, line.slot, line.output);
   });
   add_sequence_options(get_command, line.sequence);
   get_command.add_option("slotfile", line.slot.file, "what action=restore is to read")->required();
+  add_quality_options(get_command, line.sequence.quality);
   CLI::Option* like = get_command.add_option(
       "--like", line.slot.like, "slot file of such a context; its tokens, unless --tokens");
   get_command.add_option("--flash-attn", line.slot.flash_attn, "flash attention of the context")

@@ -78,6 +78,7 @@ Result<int> get(const SequenceOptions& options,
                 const OutputOptions& output) {
   SLUICE_TRY(PageSet set, open_pages(options, keys, output));
   SLUICE_CHECK(need_pages(set));
+  SLUICE_CHECK(choose_rows(set, options.quality));
   SLUICE_CHECK(make_folder(folder));
   Saved saved;
   SLUICE_CHECK(fetch_pages(set, "get", output, [&](const FetchedPage& page) {

@@ -56,7 +56,7 @@ Result<int> stat(const DaemonOptions& options, const OutputOptions& output) {
 
 Result<int> lookup(const SequenceOptions& options, const OutputOptions& output) {
   SLUICE_TRY(Sequence sequence, open_sequence(options, output));
-  SLUICE_TRY(uint32_t n_tokens, sequence.cache->lookup(sequence.tokens, 0));
+  SLUICE_TRY(uint32_t n_tokens, sequence.cache->lookup(sequence.tokens, sequence.max_kl));
   const std::string& reason = sequence.client->miss_reason;
   if (output.json) {
     print_document(

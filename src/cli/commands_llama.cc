@@ -69,7 +69,7 @@ Result<uint32_t> write_slot(const Sequence& sequence,
                             const std::string& path,
                             client::Transfer& moved) {
   std::span<const uint32_t> tokens = sequence.tokens;
-  SLUICE_TRY(const uint32_t there, sequence.cache->lookup(tokens, 0));
+  SLUICE_TRY(const uint32_t there, sequence.cache->lookup(tokens, sequence.max_kl));
   if (there == 0) {
     return 0u;
   }
@@ -78,7 +78,8 @@ Result<uint32_t> write_slot(const Sequence& sequence,
   Bytes file(state_offset + sequence.cache->blob_bytes(there));
   SLUICE_TRY(
       const uint32_t n_tokens,
-      sequence.cache->load(tokens.first(there), 0, MutByteSpan(file).subspan(state_offset), moved));
+      sequence.cache->load(
+          tokens.first(there), sequence.max_kl, MutByteSpan(file).subspan(state_offset), moved));
   if (n_tokens == 0) {
     return 0u;
   }
@@ -110,7 +111,7 @@ Result<int> llama_put(const SequenceOptions& options,
   SLUICE_TRY(
       uint32_t n_tokens,
       sequence.cache->store(sequence.tokens, read.rest.first(state->blob_bytes), ack, moved));
-  SLUICE_TRY(uint32_t there, sequence.cache->lookup(sequence.tokens, 0));
+  SLUICE_TRY(uint32_t there, sequence.cache->lookup(sequence.tokens, sequence.cache->encoded_kl()));
   if (output.json) {
     print_document({{"tokens", sequence.tokens.size()},
                     {"tokens_there", there},

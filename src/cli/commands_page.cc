@@ -10,6 +10,7 @@
 #include "src/cli/page_file.h"
 #include "src/cli/page_set.h"
 #include "src/cli/progress.h"
+#include "src/client/encoded_page.h"
 
 namespace sluice::cli {
 namespace {
@@ -49,12 +50,21 @@ Status for_each_page(const SequenceOptions& options,
   return {};
 }
 
-double bits_per_element(const codec::PageHeader& header) {
-  return 8.0 * static_cast<double>(header.page_bytes()) /
-         static_cast<double>(header.geometry.elements());
+double bits_per_element(const codec::PageHeader& header, uint64_t bytes) {
+  return 8.0 * static_cast<double>(bytes) / static_cast<double>(header.geometry.elements());
 }
 
-nlohmann::json describe(const codec::PageHeader& header) {
+uint64_t row_bytes(const codec::PageHeader& header, size_t row) {
+  const size_t row_sections = header.sections.size() / header.rows.size();
+  uint64_t bytes = 0;
+  for (size_t i = row * row_sections; i < (row + 1) * row_sections; ++i) {
+    bytes += header.sections[i].bytes;
+  }
+  return bytes;
+}
+
+// `bytes` of the page are there: it may lack its last rows.
+nlohmann::json describe(const codec::PageHeader& header, uint64_t bytes) {
   nlohmann::json out = {{"key", to_hex(header.page_key)},
                         {"encoding", codec::encoding_name(header.encoding)},
                         {"first_position", header.first_position},
@@ -62,11 +72,16 @@ nlohmann::json describe(const codec::PageHeader& header) {
                         {"layers", header.geometry.layers},
                         {"layers_per_section", header.layers_per_section},
                         {"provenance_kl", header.provenance_kl},
-                        {"bytes", header.page_bytes()},
-                        {"bits_per_element", bits_per_element(header)},
+                        {"bytes", bytes},
+                        {"bits_per_element", bits_per_element(header, bytes)},
                         {"sections", header.sections.size()}};
-  for (const codec::Row& row : header.rows) {
-    out["rows"].push_back({{"level", codec::level_name(row.level)}, {"kl", row.kl}});
+  const size_t stored = codec::rows_within(header, bytes);
+  for (size_t i = 0; i < header.rows.size(); ++i) {
+    const codec::Row& row = header.rows[i];
+    out["rows"].push_back({{"level", codec::level_name(row.level)},
+                           {"kl", row.kl},
+                           {"bytes", row_bytes(header, i)},
+                           {"stored", i < stored}});
   }
   for (size_t i = 0; i < header.geometry.planes.size(); ++i) {
     const Plane& plane = header.geometry.planes[i];
@@ -79,7 +94,7 @@ nlohmann::json describe(const codec::PageHeader& header) {
   return out;
 }
 
-void print(const std::string& name, const codec::PageHeader& header) {
+void print(const std::string& name, const codec::PageHeader& header, uint64_t bytes) {
   fmt::print(
       "{}\n  key {}\n  {} tokens from position {}, {} layers, {} ({} bytes, {:.2f} bits an "
       "element), {} sections of {} layers\n",
@@ -89,8 +104,8 @@ void print(const std::string& name, const codec::PageHeader& header) {
       header.first_position,
       header.geometry.layers,
       codec::encoding_name(header.encoding),
-      header.page_bytes(),
-      bits_per_element(header),
+      bytes,
+      bits_per_element(header, bytes),
       header.sections.size(),
       header.layers_per_section);
   for (const Plane& plane : header.geometry.planes) {
@@ -100,11 +115,14 @@ void print(const std::string& name, const codec::PageHeader& header) {
                plane.dim,
                dtype_name(plane.dtype));
   }
-  for (const codec::Row& row : header.rows) {
-    fmt::print("  row {}: KL {} micro-nats, computed on KV of {}\n",
-               codec::level_name(row.level),
-               row.kl,
-               header.provenance_kl);
+  const size_t stored = codec::rows_within(header, bytes);
+  for (size_t i = 0; i < header.rows.size(); ++i) {
+    fmt::print("  row {}: KL {} micro-nats, computed on KV of {}, {} bytes{}\n",
+               codec::level_name(header.rows[i].level),
+               header.rows[i].kl,
+               header.provenance_kl,
+               row_bytes(header, i),
+               i < stored ? "" : ", not stored");
   }
 }
 
@@ -112,7 +130,7 @@ void print(const std::string& name, const codec::PageHeader& header) {
 // do: what their sections mean is known to who has the profile.
 Status check(const Result<ByteSpan>& page, codec::Workspace& workspace, Bytes& tensors) {
   SLUICE_TRY(const ByteSpan bytes, page);
-  SLUICE_TRY(codec::PageHeader header, codec::verify_page(bytes));
+  SLUICE_TRY(codec::PageHeader header, client::verify_rows(bytes));
   if (header.encoding == codec::Encoding::progressive) {
     return {};
   }
@@ -143,9 +161,9 @@ Result<int> inspect(const SequenceOptions& options,
     }
     ++whole;
     if (output.json) {
-      pages.push_back(describe(*header));
+      pages.push_back(describe(*header, page->size()));
     } else {
-      print(name, *header);
+      print(name, *header, page->size());
     }
     return save.empty() ? Status() : write_file(fmt::format("{}/{}.page", save, name), *page);
   };

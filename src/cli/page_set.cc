@@ -6,6 +6,7 @@
 #include "src/base/limits.h"
 #include "src/cli/page_file.h"
 #include "src/cli/progress.h"
+#include "src/client/encoded_page.h"
 
 namespace sluice::cli {
 namespace {
@@ -43,6 +44,7 @@ Status open_space_of_file(const SequenceOptions& options, PageSet& set) {
                       parsed.error().text);
   }
   SLUICE_TRY(set.sequence.client, open_client(options.daemon));
+  SLUICE_CHECK(add_profiles(*set.sequence.client, options.quality));
   SLUICE_TRY(set.space, client::Space::open(*set.sequence.client, as_bytes(bytes)));
   return {};
 }
@@ -146,6 +148,25 @@ std::map<Hash32, PagePlace> index_pages(const PageSet& set) {
   return out;
 }
 
+Status choose_rows(PageSet& set, const QualityOptions& options) {
+  uint64_t budget = options.bytes.value_or(0);
+  for (PageGroup& group : set.groups) {
+    if (!options.level.empty()) {
+      SLUICE_TRY(Descriptor descriptor, parse_descriptor(group.space->descriptor()));
+      SLUICE_TRY(uint32_t kl, set.sequence.client->profiles.level_kl(descriptor, options.level));
+      group.rows = {.max_kl = kl, .least_rows = 0};
+    } else if (options.max_kl) {
+      group.rows = {.max_kl = *options.max_kl, .least_rows = 0};
+    } else if (options.bytes) {
+      SLUICE_TRY(client::Fit fit, group.space->fit(group.keys, kKlUnknown, budget));
+      group.rows = {.max_kl = fit.max_kl, .least_rows = 0};
+      group.keys.resize(fit.pages);
+      budget -= fit.stored_bytes;
+    }
+  }
+  return {};
+}
+
 Status fetch_pages(PageSet& set,
                    const std::string& label,
                    const OutputOptions& output,
@@ -153,19 +174,23 @@ Status fetch_pages(PageSet& set,
   Progress bar(output, label, ProgressUnit::pages, set.pages());
   for (const PageGroup& group : set.groups) {
     for (size_t i = 0; i < group.keys.size(); ++i) {
-      codec::EncodingId named{};
-      Result<Bytes> bytes = group.space->get_encoded(group.keys[i], kKlUnknown, &named);
-      if (bytes.has_error() && bytes.error().code == Errc::damaged) {
-        bytes = SLUICE_ERR(Errc::damaged,
-                           "the daemon found it damaged and does not serve it; its log says where");
-      } else if (bytes.has_error() && bytes.error().code != Errc::not_found) {
-        return std::move(bytes).error();
+      Result<client::EncodedPage> got =
+          group.space->get_encoded(group.keys[i], group.rows.max_kl, group.rows.least_rows);
+      if (got.has_error() && got.error().code == Errc::damaged) {
+        got = SLUICE_ERR(Errc::damaged,
+                         "the daemon found it damaged and does not serve it; its log says where");
+      } else if (got.has_error() && got.error().code != Errc::not_found) {
+        return std::move(got).error();
       }
-      const uint64_t size = bytes.has_value() ? bytes->size() : 0;
-      FetchedPage page{.place = {.group = &group, .index = i},
-                       .key = group.keys[i],
-                       .bytes = std::move(bytes),
-                       .encoding_id = named};
+      const uint64_t size = got.has_value() ? got->bytes.size() : 0;
+      FetchedPage page{
+          .place = {.group = &group, .index = i}, .key = group.keys[i], .bytes = Bytes()};
+      if (got.has_value()) {
+        page.encoding_id = got->encoding_id;
+        page.bytes = std::move(got->bytes);
+      } else {
+        page.bytes = got.error();
+      }
       SLUICE_CHECK(visit(page));
       bar.add_page(size);
     }
@@ -178,7 +203,7 @@ Result<ByteSpan> check_fetched(const PageSet& set, const FetchedPage& page) {
     return page.bytes.error();
   }
   const ByteSpan whole = *page.bytes;
-  Result<codec::PageHeader> header = codec::verify_page(whole);
+  Result<codec::PageHeader> header = client::verify_rows(whole);
   if (header.has_error()) {
     return SLUICE_ERR(Errc::damaged, "{}", header.error().text);
   }

@@ -7,15 +7,23 @@
 #include <string>
 #include <vector>
 
+#include "src/base/limits.h"
 #include "src/cli/sequence.h"
 
 namespace sluice::cli {
+
+// Which rows of pages are fetched: the fewest within max_kl, but least_rows, if they are stored.
+struct WantedRows {
+  uint32_t max_kl = kKlUnknown;
+  uint32_t least_rows = codec::kRowsMax;
+};
 
 // Keys of one space, and what each is evicted with.
 struct PageGroup {
   client::Space* space = nullptr;
   std::vector<Hash32> keys;
   std::vector<Hash32> anchors;  // of keys[i]; kRootKey for none
+  WantedRows rows;              // all that are stored
 };
 
 // Opened spaces and the keys in them. The parts are destroyed in the right order.
@@ -58,16 +66,21 @@ struct FetchedPage {
   codec::EncodingId encoding_id{};  // what the daemon calls it
 };
 
-// Gets each page of the set, whatever its quality, and calls `visit`, with a bar.
+// Gives the groups the rows that the options ask for; of a budget of bytes the keys too that fit
+// it, the first group's first. Errors: invalid_argument (level), not_found (no profile says what
+// the level costs), as a request.
+Status choose_rows(PageSet& set, const QualityOptions& options);
+
+// Gets the rows that are wanted of each page of the set and calls `visit`, with a bar.
 // Errors: as a request, and what `visit` answers.
 Status fetch_pages(PageSet& set,
                    const std::string& label,
                    const OutputOptions& output,
                    const std::function<Status(const FetchedPage&)>& visit);
 
-// The bytes, where they are the page that was asked for, whole: key, shape, position, encoding,
-// every section. Errors: damaged (the text says what differs; names section and offset), and what
-// page.bytes answers.
+// The bytes, where they are the page that was asked for, its rows whole: key, shape, position,
+// encoding, every section. Errors: damaged (the text says what differs; names section and offset),
+// and what page.bytes answers.
 Result<ByteSpan> check_fetched(const PageSet& set, const FetchedPage& page);
 
 }  // namespace sluice::cli

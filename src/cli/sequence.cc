@@ -74,6 +74,17 @@ Result<std::unique_ptr<client::Client>> open_client(const DaemonOptions& options
   return client;
 }
 
+Status add_profiles(client::Client& client, const QualityOptions& options) {
+  for (const std::string& path : options.profiles) {
+    SLUICE_TRY(std::string file, read_file(path, codec::kProfileBytesMax + 1));
+    Status added = client.profiles.add(as_bytes(file));
+    if (added.has_error()) {
+      return SLUICE_ERR(added.error().code, "{}: {}", path, added.error().text);
+    }
+  }
+  return {};
+}
+
 Result<std::vector<uint32_t>> parse_tokens(std::string_view text) {
   std::vector<uint32_t> out;
   const char* const begin = text.data();
@@ -128,7 +139,15 @@ Result<Sequence> open_context(const SequenceOptions& options,
   out.tokens = std::move(tokens);
   SLUICE_TRY(out.manifest, read_manifest(options.model));
   SLUICE_TRY(out.client, open_client(options.daemon));
+  SLUICE_CHECK(add_profiles(*out.client, options.quality));
   SLUICE_TRY(Hash32 digest, digest_with_bar(options.model, output));
+  out.max_kl = options.quality.max_kl.value_or(0);
+  if (!options.quality.level.empty()) {
+    SLUICE_TRY(out.max_kl,
+               client::LlamaCache::level_kl(
+                   *out.client, out.manifest, digest, cache, options.quality.level));
+  }
+  cache.quality = {.put_kl = out.max_kl, .exact_row = options.quality.exact_row};
   SLUICE_TRY(out.cache, client::LlamaCache::open(*out.client, out.manifest, digest, cache));
   return out;
 }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,8 +21,18 @@ struct DaemonOptions {
   uint32_t deadline_ms = 5000;  // of each request
 };
 
+// Quality that a command asks for or stores: one of the first three, or nothing.
+struct QualityOptions {
+  std::optional<uint32_t> max_kl;     // micro-nats
+  std::string level;                  // q3, q2, q1 or exact, as a profile says what it costs
+  std::optional<uint64_t> bytes;      // the finest that fits
+  std::vector<std::string> profiles;  // files
+  bool exact_row = false;             // of a put: what gives the source back, behind the level
+};
+
 struct SequenceOptions {
   DaemonOptions daemon;
+  QualityOptions quality;
   std::string model;       // GGUF
   std::string descriptor;  // file of a space's descriptor, in place of a model
   std::string tokens;      // file of token ids; "-": standard input
@@ -35,6 +46,7 @@ struct SequenceOptions {
 // An opened sequence; its parts are destroyed in the right order.
 struct Sequence {
   std::vector<uint32_t> tokens;
+  uint32_t max_kl = 0;  // that was asked for, of the worst group
   ModelManifest manifest;
   std::unique_ptr<client::Client> client;
   std::unique_ptr<client::LlamaCache> cache;
@@ -43,6 +55,9 @@ struct Sequence {
 // A live connection. Errors: connection_lost (whatever keeps this user from the daemon), timed_out,
 // draining, as client::Client::open.
 Result<std::unique_ptr<client::Client>> open_client(const DaemonOptions& options);
+
+// Gives the client the profiles. Errors: io_error, as client::ProfileSet::add.
+Status add_profiles(client::Client& client, const QualityOptions& options);
 
 // Reads model and tokens, connects, opens the spaces; makes the model's digest, with a bar.
 // Errors: invalid_argument, io_error, bad_value, as open_client and client::LlamaCache::open.

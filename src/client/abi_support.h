@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "src/client/client.h"
+#include "src/client/encoded_page.h"
 #include "src/client/llama_cache.h"
 #include "src/client/model_file.h"
 #include "src/client/sluice.h"
@@ -27,6 +28,13 @@ struct sluice_client {
 
 struct sluice_space {
   std::unique_ptr<sluice::client::Space> space;
+};
+
+struct sluice_page {
+  sluice::client::Space* space = nullptr;
+  sluice::Hash32 key{};
+  uint32_t page_index = 0;
+  sluice::client::EncodedPage encoded;
 };
 
 struct sluice_llama {
@@ -57,6 +65,9 @@ Status abi_write_keys(std::span<const Hash32> keys, uint8_t* out, size_t cap, si
 
 // Errors: invalid_argument (none of SLUICE_ACK_*).
 Result<transport::Ack> abi_ack(uint32_t ack);
+
+// Errors: invalid_argument (exact_row).
+Result<Quality> abi_quality(uint32_t worst_kl, uint32_t put_kl, uint32_t exact_row);
 
 // A transfer as the caller sees it.
 sluice_transfer abi_transfer(const Transfer& moved, uint32_t tokens);

@@ -30,7 +30,34 @@ Descriptor describe(const KvGroup& group,
   return descriptor;
 }
 
+// Of the spaces of a context, one a KV group.
+std::vector<Descriptor> describe_all(const ModelManifest& manifest,
+                                     const Hash32& model_digest,
+                                     const LlamaCacheOptions& options,
+                                     const LlamaLayout& layout) {
+  const uint32_t n_ctx = options.n_ctx != 0 ? options.n_ctx : manifest.context_tokens;
+  std::vector<Descriptor> out;
+  for (size_t g = 0; g < manifest.groups.size(); ++g) {
+    out.push_back(describe(manifest.groups[g], layout.groups[g], model_digest, options, n_ctx));
+  }
+  return out;
+}
+
 }  // namespace
+
+Result<uint32_t> LlamaCache::level_kl(const Client& client,
+                                      const ModelManifest& manifest,
+                                      const Hash32& model_digest,
+                                      const LlamaCacheOptions& options,
+                                      std::string_view level) {
+  SLUICE_TRY(LlamaLayout layout, make_llama_layout(manifest, options.llama));
+  uint32_t worst = 0;
+  for (const Descriptor& space : describe_all(manifest, model_digest, options, layout)) {
+    SLUICE_TRY(uint32_t kl, client.profiles.level_kl(space, level));
+    worst = std::max(worst, kl);
+  }
+  return worst;
+}
 
 Result<std::unique_ptr<LlamaCache>> LlamaCache::open(Client& client,
                                                      const ModelManifest& manifest,
@@ -40,14 +67,12 @@ Result<std::unique_ptr<LlamaCache>> LlamaCache::open(Client& client,
   Client::Call call(client);
   std::unique_ptr<LlamaCache> cache(new LlamaCache(client, std::move(layout)));
   cache->page_tokens_ = options.llama.page_tokens;
-  const uint32_t n_ctx = options.n_ctx != 0 ? options.n_ctx : manifest.context_tokens;
-  for (size_t g = 0; g < manifest.groups.size(); ++g) {
-    const PageGeometry& page = cache->layout_.groups[g];
-    Descriptor descriptor = describe(manifest.groups[g], page, model_digest, options, n_ctx);
+  for (const Descriptor& descriptor :
+       describe_all(manifest, model_digest, options, cache->layout_)) {
     SLUICE_TRY(Bytes bytes, encode_descriptor(descriptor));
     SLUICE_TRY(auto space, Space::open(client, bytes, options.quality));
     cache->page_.resize(std::max<size_t>(cache->page_.size(), space->page_bytes()));
-    cache->windows_.push_back(manifest.groups[g].window);
+    cache->windows_.push_back(descriptor.window);
     cache->spaces_.push_back(std::move(space));
   }
   return cache;
@@ -197,7 +222,7 @@ Result<uint32_t> LlamaCache::fill(std::span<const Hash32> keys,
     PageRange needed = llama_pages_needed(layout_, scatter.group, n_tokens);
     const Chain chain{.keys = group_keys(keys, g).subspan(needed.first, needed.count),
                       .first_page = needed.first};
-    SLUICE_TRY(size_t whole, spaces_[g]->get(chain, max_kl, scatter, out));
+    SLUICE_TRY(size_t whole, spaces_[g]->get(chain, {.max_kl = max_kl}, scatter, out));
     if (whole < needed.count) {
       return needed.first + static_cast<uint32_t>(whole);
     }

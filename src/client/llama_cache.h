@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "src/client/space.h"
@@ -32,6 +33,14 @@ class LlamaCache {
                                                   const ModelManifest& manifest,
                                                   const Hash32& model_digest,
                                                   const LlamaCacheOptions& options);
+
+  // What a level costs in such a context, as ProfileSet::level_kl, of the worst group. Errors: as
+  // that, unsupported (layout, by name).
+  static Result<uint32_t> level_kl(const Client& client,
+                                   const ModelManifest& manifest,
+                                   const Hash32& model_digest,
+                                   const LlamaCacheOptions& options,
+                                   std::string_view level);
 
   // Tokens from position 0 that load() would restore, a multiple of page_tokens.
   // Errors: as a request.

@@ -26,6 +26,30 @@ std::vector<codec::Profile> ProfileSet::fitting(const Descriptor& descriptor) co
   return out;
 }
 
+Result<uint32_t> ProfileSet::level_kl(const Descriptor& descriptor, std::string_view level) const {
+  if (level == codec::level_name(codec::Level::exact)) {
+    return 0u;
+  }
+  bool is_known = false;
+  for (codec::Level lossy : {codec::Level::q1, codec::Level::q2, codec::Level::q3}) {
+    is_known = is_known || level == codec::level_name(lossy);
+  }
+  if (!is_known) {
+    return SLUICE_ERR(Errc::invalid_argument, "level '{}', expected q3, q2, q1 or exact", level);
+  }
+  for (const codec::Profile& profile : fitting(descriptor)) {
+    for (const codec::Row& row : profile.rows) {
+      if (codec::level_name(row.level) == level) {
+        return row.kl;
+      }
+    }
+  }
+  return SLUICE_ERR(Errc::not_found,
+                    "none of the client's profiles is of this model and says what level {} costs; "
+                    "add one that does, or name a number of micro-nats",
+                    level);
+}
+
 PutRows best_rows(const std::vector<codec::Profile>& profiles, uint32_t put_kl) {
   PutRows best;
   uint32_t best_kl = 0;

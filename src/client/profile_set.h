@@ -3,6 +3,8 @@
 // Not where their files lie (the caller's matter). One thread at a time, as its client.
 #pragma once
 
+#include <cstdint>
+#include <string_view>
 #include <vector>
 
 #include "codec/profile.h"
@@ -19,6 +21,11 @@ class ProfileSet {
 
   // Those that were measured on the descriptor's model, layers and heads, parsed for its pairing.
   std::vector<codec::Profile> fitting(const Descriptor& descriptor) const;
+
+  // What a level costs, micro-nats: 0 for "exact"; for "q1", "q2" and "q3" as the first profile
+  // says that fits and has the level. Errors: invalid_argument (no such level), not_found (no
+  // profile says it).
+  Result<uint32_t> level_kl(const Descriptor& descriptor, std::string_view level) const;
 
  private:
   std::vector<Bytes> files_;

@@ -22,7 +22,7 @@
 extern "C" {
 #endif
 
-#define SLUICE_ABI_VERSION 2u
+#define SLUICE_ABI_VERSION 3u
 #define SLUICE_KEY_BYTES 32u
 #define SLUICE_KL_EXACT 0u
 #define SLUICE_KL_UNKNOWN 0xffffffffu
@@ -66,6 +66,7 @@ enum {
 typedef struct sluice_model sluice_model;
 typedef struct sluice_client sluice_client;
 typedef struct sluice_space sluice_space;
+typedef struct sluice_page sluice_page;
 typedef struct sluice_llama sluice_llama;
 
 /* SLUICE_ABI_VERSION of the library that was loaded; compare it with the header's. */
@@ -135,22 +136,35 @@ typedef struct {
 
 /* ---- Space: pages by key, for engines that hold canonical tensors --------------------------- */
 
+/* What a level costs in the space of a descriptor, in micro-nats: 0 for "exact"; for "q1", "q2" and
+ * "q3" what the first of the client's profiles says that is of this model and has the level. With
+ * it a level's name becomes the number that worst_kl, put_kl and max_kl ask for. Errors:
+ * invalid_argument (no level's name), not_found (no profile says it), bad_value. */
+SLUICE_API int sluice_level_kl(sluice_client* client,
+                               const uint8_t* descriptor,
+                               size_t descriptor_bytes,
+                               const char* level,
+                               uint32_t* kl_out);
 /* Opens a space by its descriptor (format: src/model/descriptor.h). worst_kl: the worst quality in
  * micro-nats that this process may ever load (SLUICE_KL_EXACT for a process that loads exact KV
  * only); it is stamped on every put. put_kl: the worst quality to store; pages are stored with the
- * client's profile of this model that was measured to keep within it, exactly where there is none.
- * Errors: bad_value, identity_mismatch, unsupported, as a
- * request. */
+ * client's profile of this model that was measured to keep within it, exactly where there is none:
+ * all its levels from the coarsest on to the first within put_kl, so that every reader gets the one
+ * that it asks for. exact_row: 1 stores behind them what gives the KV back bit for bit, for readers
+ * that ask for exact KV; else 0.
+ * Errors: bad_value, identity_mismatch, unsupported, invalid_argument (exact_row), as a request. */
 SLUICE_API int sluice_space_open(sluice_client* client,
                                  const uint8_t* descriptor,
                                  size_t descriptor_bytes,
                                  uint32_t worst_kl,
                                  uint32_t put_kl,
+                                 uint32_t exact_row,
                                  sluice_space** out);
 SLUICE_API void sluice_space_free(sluice_space* space);
 /* Bytes of one page's tensors in canonical order [layer][plane][token][head][dim]. */
 SLUICE_API size_t sluice_space_page_bytes(const sluice_space* space);
-/* What storing costs: micro-nats of the profile that sluice_space_put uses, 0 where it is exact. */
+/* What storing costs: micro-nats of the profile that sluice_space_put uses, 0 where it is exact or
+ * has the exact row. */
 SLUICE_API uint32_t sluice_space_encoded_kl(const sluice_space* space);
 /* Writes the 32-byte keys of the full pages of a token sequence: n_tokens / page_tokens of them,
  * from position 0. keys_out: room for n_keys_cap keys. Errors: output_too_small. */
@@ -163,6 +177,23 @@ SLUICE_API int sluice_space_keys(const sluice_space* space,
 /* How many of the keys, counted from the first, the daemon can serve within max_kl. */
 SLUICE_API int sluice_space_lookup(
     sluice_space* space, const uint8_t* keys, size_t n_keys, uint32_t max_kl, uint32_t* pages_out);
+
+/* The best that fits a budget of bytes. */
+typedef struct {
+  uint32_t pages;        /* from the first key on */
+  uint32_t max_kl;       /* get them with this */
+  uint64_t stored_bytes; /* that come then */
+} sluice_fit;
+
+/* What to get with no more than budget_bytes: all pages that there are within max_kl, at the finest
+ * quality at which they fit; where they do not even fit at max_kl, as many from the first on as
+ * do. */
+SLUICE_API int sluice_space_fit(sluice_space* space,
+                                const uint8_t* keys,
+                                size_t n_keys,
+                                uint32_t max_kl,
+                                uint64_t budget_bytes,
+                                sluice_fit* out);
 /* Encodes and puts n_keys pages, page i of `tensors` under key i, first_page being the index of
  * key 0 in its prefix chain; anchor is the key before key 0 (NULL at the root). Pages that the
  * daemon has already are not sent, unless `ack`, one of SLUICE_ACK_*, asks for the disk. Errors:
@@ -177,8 +208,9 @@ SLUICE_API int sluice_space_put(sluice_space* space,
                                 uint32_t ack,
                                 sluice_transfer* out);
 /* Gets and decodes pages of a chain into `tensors`, key 0 first, until one is missing, damaged (it
- * is reported) or does not fit; out->pages counts those that are whole. Bytes beyond them are
- * unspecified. Errors: output_too_small, as a request. */
+ * is reported) or does not fit; out->pages counts those that are whole. Of each page as many rows
+ * come as max_kl needs. Bytes beyond them are unspecified. Errors: output_too_small, as a
+ * request. */
 SLUICE_API int sluice_space_get(sluice_space* space,
                                 const uint8_t* keys,
                                 size_t n_keys,
@@ -187,6 +219,41 @@ SLUICE_API int sluice_space_get(sluice_space* space,
                                 void* tensors,
                                 size_t tensor_bytes,
                                 sluice_transfer* out);
+/* The same of n_layers transformer layers from first_layer on, counted within the pages: only the
+ * parts that hold them come. Page i's layers lie at i x n_layers / layers of a page's bytes.
+ * Errors: as sluice_space_get, invalid_argument (layers that pages do not have, or none). */
+SLUICE_API int sluice_space_get_layers(sluice_space* space,
+                                       const uint8_t* keys,
+                                       size_t n_keys,
+                                       uint32_t first_page,
+                                       uint32_t max_kl,
+                                       uint32_t first_layer,
+                                       uint32_t n_layers,
+                                       void* tensors,
+                                       size_t tensor_bytes,
+                                       sluice_transfer* out);
+
+/* ---- Page: one page now, and better later --------------------------------------------------- */
+
+/* Gets page `page_index` of a chain as it is stored, no more of it than max_kl needs. The page must
+ * be freed before its space. Errors: not_found, damaged, as a request. */
+SLUICE_API int sluice_page_get(sluice_space* space,
+                               const uint8_t key[32],
+                               uint32_t page_index,
+                               uint32_t max_kl,
+                               sluice_page** out);
+SLUICE_API void sluice_page_free(sluice_page* page);
+/* Gets what the page lacks for max_kl, and nothing again. On an error the page stays as it is.
+ * Errors: not_found (the daemon has these bytes no more, or nothing better: get the page anew),
+ * damaged, as a request. */
+SLUICE_API int sluice_page_refine(sluice_page* page, uint32_t max_kl);
+/* Decodes what is there of the page: after a refinement the same tensors as of a page that came at
+ * once. Errors: output_too_small, identity_mismatch (a profile that the client has not), damaged
+ * (it is reported to the daemon), as a request. */
+SLUICE_API int sluice_page_decode(sluice_page* page, void* tensors, size_t tensor_bytes);
+/* Quality of what is there, micro-nats, and its bytes. */
+SLUICE_API uint32_t sluice_page_kl(const sluice_page* page);
+SLUICE_API uint64_t sluice_page_stored_bytes(const sluice_page* page);
 
 /* ---- llama.cpp: sequence state blobs -------------------------------------------------------- */
 
@@ -198,11 +265,19 @@ typedef struct {
   uint32_t page_tokens; /* 0 for the default, 64 */
   uint32_t worst_kl;    /* see sluice_space_open */
   uint32_t put_kl;      /* see sluice_space_open */
+  uint32_t exact_row;   /* see sluice_space_open */
   const uint8_t* salt;  /* separates users; may be NULL */
   size_t salt_bytes;
   const uint8_t* lora_digest; /* 32 bytes, or NULL for none */
 } sluice_llama_options;
 
+/* As sluice_level_kl, of the worst KV group of such a context. Errors: as that, and as
+ * sluice_llama_open. */
+SLUICE_API int sluice_llama_level_kl(sluice_client* client,
+                                     sluice_model* model,
+                                     const sluice_llama_options* options,
+                                     const char* level,
+                                     uint32_t* kl_out);
 /* Opens the spaces of a llama.cpp context: one a KV group of the model. The context must take RoPE
  * from the model: rope_freq_base, rope_freq_scale, rope_scaling_type and yarn_* at their defaults,
  * since neither these options nor the state blob can say otherwise.

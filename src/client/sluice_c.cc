@@ -64,6 +64,13 @@ Status abi_write_keys(std::span<const Hash32> keys, uint8_t* out, size_t cap, si
   return {};
 }
 
+Result<Quality> abi_quality(uint32_t worst_kl, uint32_t put_kl, uint32_t exact_row) {
+  if (exact_row > 1) {
+    return SLUICE_ERR(Errc::invalid_argument, "exact_row is {}, expected 0 or 1", exact_row);
+  }
+  return Quality{.worst_kl = worst_kl, .put_kl = put_kl, .exact_row = exact_row == 1};
+}
+
 Result<transport::Ack> abi_ack(uint32_t ack) {
   switch (ack) {
     case SLUICE_ACK_RAM:

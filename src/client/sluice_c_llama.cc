@@ -30,7 +30,8 @@ Result<sluice::client::LlamaCacheOptions> read_options(const sluice_llama_option
     out.llama.page_tokens = options.page_tokens;
   }
   out.n_ctx = options.n_ctx;
-  out.quality = {.worst_kl = options.worst_kl, .put_kl = options.put_kl};
+  SLUICE_TRY(out.quality,
+             sluice::client::abi_quality(options.worst_kl, options.put_kl, options.exact_row));
   if (options.salt_bytes != 0) {
     SLUICE_REQUIRE(options.salt);
     out.salt.assign(options.salt, options.salt + options.salt_bytes);
@@ -63,6 +64,25 @@ Status load_blob(const LlamaCache& cache,
 }  // namespace
 
 extern "C" {
+
+int sluice_llama_level_kl(sluice_client* client,
+                          sluice_model* model,
+                          const sluice_llama_options* options,
+                          const char* level,
+                          uint32_t* kl_out) {
+  return abi_guarded([&]() -> Status {
+    SLUICE_REQUIRE(client);
+    SLUICE_REQUIRE(model);
+    SLUICE_REQUIRE(options);
+    SLUICE_REQUIRE(level);
+    SLUICE_REQUIRE(kl_out);
+    SLUICE_TRY(auto own, read_options(*options));
+    SLUICE_TRY(Hash32 digest, model->file->digest(0));
+    SLUICE_TRY(*kl_out,
+               LlamaCache::level_kl(*client->client, model->file->manifest(), digest, own, level));
+    return {};
+  });
+}
 
 int sluice_llama_open(sluice_client* client,
                       sluice_model* model,

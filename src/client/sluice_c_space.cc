@@ -43,17 +43,40 @@ Status check_pages(uint32_t first_page, size_t n_keys) {
   return {};
 }
 
-Status check_tensor_bytes(const sluice::client::Space& space,
-                          size_t n_keys,
-                          size_t bytes,
-                          Errc code) {
-  if (bytes / space.page_bytes() < n_keys) {
-    return SLUICE_ERR(code,
-                      "{} pages of {} bytes do not fit {} bytes of tensors",
-                      n_keys,
-                      space.page_bytes(),
-                      bytes);
+Status check_tensor_bytes(size_t page_bytes, size_t n_keys, size_t bytes, Errc code) {
+  if (bytes / page_bytes < n_keys) {
+    return SLUICE_ERR(
+        code, "{} pages of {} bytes do not fit {} bytes of tensors", n_keys, page_bytes, bytes);
   }
+  return {};
+}
+
+// Keys in the caller's memory, which lie behind one another in a chain.
+struct CallerKeys {
+  const uint8_t* keys = nullptr;
+  size_t count = 0;
+  uint32_t first_page = 0;
+};
+
+// Gets pages, or layers of them, into the caller's buffer.
+Status get_pages(sluice::client::Space& space,
+                 const CallerKeys& keys,
+                 const sluice::client::Wanted& wanted,
+                 MutByteSpan tensors,
+                 sluice_transfer* out) {
+  *out = {};
+  SLUICE_CHECK(check_pages(keys.first_page, keys.count));
+  const uint32_t layers = space.page_geometry().layers;
+  const uint32_t got = wanted.layers == 0 ? layers : wanted.layers;
+  const size_t page_bytes = space.page_bytes() / layers * got;
+  SLUICE_CHECK(check_tensor_bytes(page_bytes, keys.count, tensors.size(), Errc::output_too_small));
+  ContiguousTarget target(tensors, page_bytes, keys.first_page);
+  const std::vector<Hash32> chain = abi_read_keys(keys.keys, keys.count);
+  sluice::client::Transfer moved;
+  SLUICE_TRY(size_t whole,
+             space.get({.keys = chain, .first_page = keys.first_page}, wanted, target, moved));
+  moved.pages = static_cast<uint32_t>(whole);  // what lies behind a missing page is of no use
+  *out = abi_transfer(moved, static_cast<uint32_t>(whole) * space.page_geometry().n_tokens);
   return {};
 }
 
@@ -61,21 +84,38 @@ Status check_tensor_bytes(const sluice::client::Space& space,
 
 extern "C" {
 
+int sluice_level_kl(sluice_client* client,
+                    const uint8_t* descriptor,
+                    size_t descriptor_bytes,
+                    const char* level,
+                    uint32_t* kl_out) {
+  return abi_guarded([&]() -> Status {
+    SLUICE_REQUIRE(client);
+    SLUICE_REQUIRE(descriptor);
+    SLUICE_REQUIRE(level);
+    SLUICE_REQUIRE(kl_out);
+    SLUICE_TRY(auto parsed, sluice::parse_descriptor(ByteSpan(descriptor, descriptor_bytes)));
+    SLUICE_TRY(*kl_out, client->client->profiles.level_kl(parsed, level));
+    return {};
+  });
+}
+
 int sluice_space_open(sluice_client* client,
                       const uint8_t* descriptor,
                       size_t descriptor_bytes,
                       uint32_t worst_kl,
                       uint32_t put_kl,
+                      uint32_t exact_row,
                       sluice_space** out) {
   return abi_guarded([&]() -> Status {
     SLUICE_REQUIRE(out);
     *out = nullptr;
     SLUICE_REQUIRE(client);
     SLUICE_REQUIRE(descriptor);
+    SLUICE_TRY(auto quality, sluice::client::abi_quality(worst_kl, put_kl, exact_row));
     SLUICE_TRY(auto space,
-               sluice::client::Space::open(*client->client,
-                                           ByteSpan(descriptor, descriptor_bytes),
-                                           {.worst_kl = worst_kl, .put_kl = put_kl}));
+               sluice::client::Space::open(
+                   *client->client, ByteSpan(descriptor, descriptor_bytes), quality));
     *out = new sluice_space{std::move(space)};
     return {};
   });
@@ -119,6 +159,22 @@ int sluice_space_lookup(
   });
 }
 
+int sluice_space_fit(sluice_space* space,
+                     const uint8_t* keys,
+                     size_t n_keys,
+                     uint32_t max_kl,
+                     uint64_t budget_bytes,
+                     sluice_fit* out) {
+  return abi_guarded([&]() -> Status {
+    SLUICE_REQUIRE(space);
+    SLUICE_REQUIRE(keys);
+    SLUICE_REQUIRE(out);
+    SLUICE_TRY(auto fit, space->space->fit(abi_read_keys(keys, n_keys), max_kl, budget_bytes));
+    *out = {.pages = fit.pages, .max_kl = fit.max_kl, .stored_bytes = fit.stored_bytes};
+    return {};
+  });
+}
+
 int sluice_space_put(sluice_space* space,
                      const uint8_t* keys,
                      size_t n_keys,
@@ -137,7 +193,8 @@ int sluice_space_put(sluice_space* space,
     SLUICE_TRY(auto wire_ack, sluice::client::abi_ack(ack));
     SLUICE_CHECK(check_pages(first_page, n_keys));
     sluice::client::Space& own = *space->space;
-    SLUICE_CHECK(check_tensor_bytes(own, n_keys, tensor_bytes, Errc::invalid_argument));
+    SLUICE_CHECK(
+        check_tensor_bytes(own.page_bytes(), n_keys, tensor_bytes, Errc::invalid_argument));
     std::vector<Hash32> chain = abi_read_keys(keys, n_keys);
     std::vector<Hash32> anchors = chain;
     anchors.insert(anchors.begin(),
@@ -168,19 +225,38 @@ int sluice_space_get(sluice_space* space,
     SLUICE_REQUIRE(keys);
     SLUICE_REQUIRE(tensors);
     SLUICE_REQUIRE(out);
-    *out = {};
-    SLUICE_CHECK(check_pages(first_page, n_keys));
-    sluice::client::Space& own = *space->space;
-    SLUICE_CHECK(check_tensor_bytes(own, n_keys, tensor_bytes, Errc::output_too_small));
-    ContiguousTarget target(
-        {static_cast<uint8_t*>(tensors), tensor_bytes}, own.page_bytes(), first_page);
-    std::vector<Hash32> chain = abi_read_keys(keys, n_keys);
-    sluice::client::Transfer moved;
-    SLUICE_TRY(size_t whole,
-               own.get({.keys = chain, .first_page = first_page}, max_kl, target, moved));
-    moved.pages = static_cast<uint32_t>(whole);  // what lies behind a missing page is of no use
-    *out = abi_transfer(moved, static_cast<uint32_t>(whole) * own.page_geometry().n_tokens);
-    return {};
+    return get_pages(*space->space,
+                     {.keys = keys, .count = n_keys, .first_page = first_page},
+                     {.max_kl = max_kl},
+                     {static_cast<uint8_t*>(tensors), tensor_bytes},
+                     out);
+  });
+}
+
+int sluice_space_get_layers(sluice_space* space,
+                            const uint8_t* keys,
+                            size_t n_keys,
+                            uint32_t first_page,
+                            uint32_t max_kl,
+                            uint32_t first_layer,
+                            uint32_t n_layers,
+                            void* tensors,
+                            size_t tensor_bytes,
+                            sluice_transfer* out) {
+  return abi_guarded([&]() -> Status {
+    SLUICE_REQUIRE(space);
+    SLUICE_REQUIRE(keys);
+    SLUICE_REQUIRE(tensors);
+    SLUICE_REQUIRE(out);
+    const uint32_t layers = space->space->page_geometry().layers;
+    if (n_layers == 0 || n_layers > layers) {
+      return SLUICE_ERR(Errc::invalid_argument, "{} layers of pages of {}", n_layers, layers);
+    }
+    return get_pages(*space->space,
+                     {.keys = keys, .count = n_keys, .first_page = first_page},
+                     {.max_kl = max_kl, .first_layer = first_layer, .layers = n_layers},
+                     {static_cast<uint8_t*>(tensors), tensor_bytes},
+                     out);
   });
 }
 

@@ -36,12 +36,33 @@ struct Chain {
   uint32_t first_page = 0;  // index of keys[0] from the root
 };
 
+// What is wanted of each page.
+struct Wanted {
+  uint32_t max_kl = 0;       // the worst quality; no more is fetched than makes it
+  uint32_t first_layer = 0;  // of the page's layers, counted from 0
+  uint32_t layers = 0;       // so many; 0 (and first_layer 0): all
+};
+
+// The best that fits a budget of bytes.
+struct Fit {
+  uint32_t pages = 0;
+  uint32_t max_kl = 0;        // to get them with
+  uint64_t stored_bytes = 0;  // that come then
+};
+
+// A page as it is stored: the header and its first rows, as far as they were fetched.
+struct EncodedPage {
+  codec::EncodingId encoding_id{};  // what the daemon calls it
+  uint32_t rows = 0;
+  Bytes bytes;
+};
+
 // Where get() puts the pages, which it names by their index from the root. Called in any order.
 class PageTarget {
  public:
   virtual ~PageTarget() = default;
 
-  // Memory for the tensors of a page, page_bytes() long. Valid until the next call.
+  // Memory for the tensors of a page, or of the layers wanted of it. Valid until the next call.
   virtual MutByteSpan tensors(uint32_t page) = 0;
 
   // The tensors are there and verified.
@@ -50,8 +71,9 @@ class PageTarget {
 
 // Micro-nats of next-token KL; 0 is exact.
 struct Quality {
-  uint32_t worst_kl = 0;  // the worst that this process may ever load; stamped on every put
-  uint32_t put_kl = 0;    // the worst to store, where a profile was measured to keep within it
+  uint32_t worst_kl = 0;   // the worst that this process may ever load; stamped on every put
+  uint32_t put_kl = 0;     // the worst to store, where a profile was measured to keep within it
+  bool exact_row = false;  // and behind that what gives readers who want it the exact KV
 };
 
 class Space {
@@ -71,9 +93,12 @@ class Space {
 
   size_t page_bytes() const { return geometry_.bytes(); }
 
-  // What encoding costs the pages that put() stores: their profile's quality, or 0.
+  // What encoding costs the pages that put() stores, with all their rows: their profile's quality,
+  // or 0.
   uint32_t encoded_kl() const {
-    return put_rows_.profile == nullptr ? 0 : put_rows_.profile->rows[put_rows_.lossy_rows - 1].kl;
+    return put_rows_.profile == nullptr || quality_.exact_row
+               ? 0
+               : put_rows_.profile->rows[put_rows_.lossy_rows - 1].kl;
   }
 
   // Keys of the full pages of a sequence from position 0.
@@ -85,6 +110,11 @@ class Space {
   // How many of the keys, from the first on, the daemon can serve within max_kl.
   // Errors: as a request.
   Result<uint32_t> lookup(std::span<const Hash32> keys, uint32_t max_kl);
+
+  // What a get of no more than `budget_bytes` should ask for: all pages that there are within
+  // max_kl, at the finest quality at which they fit, tried from max_kl on; where they do not even
+  // fit at max_kl, as many from the first on as do. Errors: as a request.
+  Result<Fit> fit(std::span<const Hash32> keys, uint32_t max_kl, uint64_t budget_bytes);
 
   // Encodes and puts those pages of a chain that the daemon lacks: `load(page)` gives the tensors
   // of a page by its index from the root, valid until its next call; anchors[i] is what keys[i] is
@@ -103,19 +133,34 @@ class Space {
   // Takes pages out of the daemon; returns how many were there. Errors: as a request.
   Result<uint32_t> erase(std::span<const Hash32> keys);
 
-  // One page as it is stored, unchecked: for tools that look into pages. named: takes what the
-  // daemon calls this encoding. Errors: not_found, damaged, as a request.
-  Result<Bytes> get_encoded(const Hash32& key, uint32_t max_kl, codec::EncodingId* named = nullptr);
+  // One page as it is stored, unchecked: its first rows within max_kl, and more that are stored up
+  // to least_rows. Errors: not_found, damaged, as a request.
+  Result<EncodedPage> get_encoded(const Hash32& key, uint32_t max_kl, uint32_t least_rows = 0);
 
-  // The key in the header of an encoded page whose header, shape and sections are whole, so that a
-  // PutWindow may send it. Errors: as codec::verify_page, bad_value (a page of another shape).
+  // Gets those rows that the page lacks for max_kl, and nothing again. Errors: not_found (the
+  // daemon has this encoding no more, or not within max_kl: get the page anew), damaged (what came
+  // does not continue the page), as a request.
+  Status refine(const Hash32& key, uint32_t max_kl, EncodedPage& page);
+
+  // Decodes all rows of the page, which is number page_index of its chain: the same tensors,
+  // whether the rows came at once or not. Shape: `tensors` is page_bytes() long. Errors: damaged,
+  // and what codec::decode_layers answers: the page is reported to the daemon; identity_mismatch (a
+  // profile that the client has not).
+  Status decode_encoded(const Hash32& key,
+                        uint32_t page_index,
+                        const EncodedPage& page,
+                        MutByteSpan tensors);
+
+  // The key in the header of an encoded page whose header, shape and rows are whole, so that a
+  // PutWindow may send it. Errors: as verify_rows (encoded_page.h), bad_value (a page of another
+  // shape).
   Result<Hash32> check_encoded(ByteSpan page) const;
 
-  // Gets pages within max_kl until one is missing or damaged. Returns how many are whole, from the
-  // first on; some behind these may have been written too. A page whose profile the client has not
-  // counts as missing, and Client::miss_reason names it. Errors: as a request, and what `target`
-  // answers.
-  Result<size_t> get(const Chain& chain, uint32_t max_kl, PageTarget& target, Transfer& out);
+  // Gets pages, or layers of them, until one is missing or damaged. Returns how many are whole,
+  // from the first on; some behind these may have been written too. A page whose profile the client
+  // has not counts as missing, and Client::miss_reason names it. Errors: invalid_argument (layers
+  // that the page does not have), as a request, and what `target` answers.
+  Result<size_t> get(const Chain& chain, const Wanted& wanted, PageTarget& target, Transfer& out);
 
  private:
   friend class PutWindow;
@@ -131,7 +176,27 @@ class Space {
 
   Result<Opened> opened();
   const codec::Profile* profile(const Hash32& digest) const;
-  Result<size_t> get_batch(const Chain& chain, uint32_t max_kl, PageTarget& target, Transfer& out);
+  Result<size_t> get_batch(const Chain& chain,
+                           const Wanted& wanted,
+                           PageTarget& target,
+                           Transfer& out);
+
+  // A page that came.
+  struct Arrived {
+    Hash32 key{};
+    uint32_t page_index = 0;  // from the root
+    codec::EncodingId encoding_id{};
+    uint32_t rows = 0;
+    ByteSpan bytes;
+  };
+
+  Result<std::vector<transport::LookupPage>> look_up(std::span<const Hash32> keys, uint32_t max_kl);
+  Result<EncodedPage> fetch(const transport::GetPageRequest& page, uint32_t max_kl);
+  Result<size_t> encode(const Hash32& key, uint32_t page_index, ByteSpan tensors);
+  Status check_wanted(const Wanted& wanted) const;
+  Status check(const codec::PageHeader& header, const Arrived& page, const Wanted& wanted) const;
+  Status decode(const Arrived& page, const Wanted& wanted, MutByteSpan tensors);
+  Status report_damage(const Hash32& key, const codec::EncodingId& encoding_id);
 
   Client& client_;
   Bytes descriptor_;
@@ -145,6 +210,7 @@ class Space {
   uint64_t generation_ = 0;  // of the connection that handle_ belongs to
   codec::Workspace workspace_;
   Bytes encoded_;  // one page as it travels
+  Bytes rounded_;  // layers of one, where more come than are wanted
 };
 
 }  // namespace sluice::client

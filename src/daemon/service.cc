@@ -266,7 +266,8 @@ void Service::on(transport::Session& session,
                                .max_kl = event.get->max_kl,
                                .first_layer = event.get->first_layer,
                                .layers = event.get->layer_count,
-                               .first_row = event.page().first_row};
+                               .first_row = event.page().first_row,
+                               .least_rows = event.page().least_rows};
   auto done = [this, request, event](const Result<cache::PageAnswer>& answer) {
     finish_page(request, event.page(), event.page_index, answer);
   };

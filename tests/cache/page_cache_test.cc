@@ -107,21 +107,22 @@ TEST_F(PageCacheTest, ServesLayerRangesRoundedOutToSections) {
 
 TEST_F(PageCacheTest, ServesOnlyTheHeaderToAReaderThatHasAllRows) {
   OpenSpace space = open(sample_descriptor());
-  put_new(space, 1);
-  auto answer = calls().get(space, {.key = page_key_of(1), .first_row = 1});
+  const Bytes page = put_new(space, 1);
+  auto answer = calls().get(
+      space, {.key = page_key_of(1), .encoding_id = encoding_id_of_page(page), .first_row = 1});
   ASSERT_TRUE(answer.has_value());
   EXPECT_EQ(answer->rows, 0u);
   EXPECT_TRUE(answer->sections.empty());
 }
 
-TEST_F(PageCacheTest, RefusesLayersAndRowsThatAPageDoesNotHave) {
+TEST_F(PageCacheTest, RefusesLayersThatAPageDoesNotHaveAndLaterRowsOfNoEncoding) {
   OpenSpace space = open(sample_descriptor());
   put_new(space, 1);
   for (PageQuery query : {PageQuery{.key = page_key_of(1), .first_layer = 4, .layers = 1},
                           PageQuery{.key = page_key_of(1), .first_layer = 0, .layers = 5},
                           PageQuery{.key = page_key_of(1), .first_layer = 1, .layers = UINT32_MAX},
                           PageQuery{.key = page_key_of(1), .first_layer = 1, .layers = 0},
-                          PageQuery{.key = page_key_of(1), .first_row = 2}}) {
+                          PageQuery{.key = page_key_of(1), .first_row = 1}}) {
     EXPECT_EQ(calls().get(space, query).error().code, Errc::invalid_argument);
   }
 }

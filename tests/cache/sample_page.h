@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
+#include <vector>
 
 #include "codec/codec.h"
 #include "src/base/prng.h"
@@ -64,6 +65,69 @@ inline Bytes make_page(const PageGeometry& geometry, const Hash32& key, PageOpti
   EXPECT_TRUE(bytes.has_value()) << bytes.error().to_string();
   page.resize(*bytes);
   return page;
+}
+
+struct RowsOptions {
+  std::vector<codec::Row> rows = {{codec::Level::q3, 26000},
+                                  {codec::Level::q2, 1500},
+                                  {codec::Level::q1, 100},
+                                  {codec::Level::exact, 0}};
+  uint32_t provenance_kl = 0;
+  uint64_t seed = 1;
+};
+
+// A `progressive` page whose sections are random bytes: the daemon never looks inside.
+inline Bytes make_rows_page(const PageGeometry& geometry,
+                            const Hash32& key,
+                            const RowsOptions& options = {}) {
+  Prng prng(options.seed);
+  codec::PageHeader header;
+  header.page_key = key;
+  header.profile_digest.fill(0x22);
+  header.encoding = codec::Encoding::progressive;
+  header.provenance_kl = options.provenance_kl;
+  header.geometry = geometry;
+  for (const Plane& plane : geometry.planes) {
+    header.stored.push_back(plane.dtype);
+  }
+  header.layers_per_section = codec::layers_per_section(geometry);
+  header.rows = options.rows;
+  Bytes body;
+  const size_t sections = header.rows.size() * header.layer_groups() * geometry.planes.size();
+  for (size_t i = 0; i < sections; ++i) {
+    Bytes section(1 + prng.below(400));
+    for (uint8_t& byte : section) {
+      byte = static_cast<uint8_t>(prng.next());
+    }
+    header.sections.push_back(
+        {.bytes = static_cast<uint32_t>(section.size()), .xxh3 = xxh3_64(section)});
+    body.insert(body.end(), section.begin(), section.end());
+  }
+  Result<Bytes> page = codec::serialise_page_header(header);
+  EXPECT_TRUE(page.has_value()) << page.error().to_string();
+  page->insert(page->end(), body.begin(), body.end());
+  return *std::move(page);
+}
+
+// The page without the rows behind the first `rows`.
+inline Bytes first_rows(const Bytes& page, size_t rows) {
+  const codec::PageHeader header = *codec::parse_page_header(page);
+  const auto range = *codec::select_sections(header, rows - 1, 0, header.geometry.layers);
+  return Bytes(page.begin(), page.begin() + static_cast<ptrdiff_t>(range.offset + range.bytes));
+}
+
+// Its header, and the rows from `first` on, `rows` of them.
+inline Bytes later_rows(const Bytes& page, size_t first, size_t rows) {
+  const codec::PageHeader header = *codec::parse_page_header(page);
+  const auto range = *codec::select_sections(header, first, 0, header.geometry.layers);
+  Bytes out(page.begin(), page.begin() + static_cast<ptrdiff_t>(header.header_bytes()));
+  const Bytes front = first_rows(page, first + rows);
+  out.insert(out.end(), front.begin() + static_cast<ptrdiff_t>(range.offset), front.end());
+  return out;
+}
+
+inline codec::EncodingId encoding_id_of_page(const Bytes& page) {
+  return codec::encoding_id(ByteSpan(page).first(codec::parse_page_header(page)->header_bytes()));
 }
 
 }  // namespace sluice::cache

@@ -65,14 +65,14 @@ class EncodedPageTest : public ::testing::Test {
 };
 
 TEST_F(EncodedPageTest, GoesOutAndComesBackByteForByte) {
-  codec::EncodingId named{};
-  EXPECT_EQ(*space_->get_encoded(key_, 0, &named), page_);
+  const EncodedPage got = *space_->get_encoded(key_, 0);
+  EXPECT_EQ(got.bytes, page_);
   codec::PageHeader header = *codec::verify_page(page_);
-  EXPECT_EQ(named, codec::encoding_id(ByteSpan(page_).first(header.header_bytes())));
+  EXPECT_EQ(got.encoding_id, codec::encoding_id(ByteSpan(page_).first(header.header_bytes())));
   EXPECT_FALSE(*put(*space_)) << "the same page is there";
   EXPECT_EQ(*space_->erase({&key_, 1}), 1u);
   EXPECT_TRUE(*put(*space_));
-  EXPECT_EQ(*space_->get_encoded(key_, 0), page_);
+  EXPECT_EQ(space_->get_encoded(key_, 0)->bytes, page_);
 }
 
 TEST_F(EncodedPageTest, DamageIsFoundBeforeAnythingIsSent) {

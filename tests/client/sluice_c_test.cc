@@ -1,6 +1,7 @@
 // The C ABI: what bad arguments get, and one round trip through it.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -27,7 +28,7 @@ class AbiTest : public ::testing::Test {
     ASSERT_EQ(sluice_client_open(socket_.c_str(), 5000, &client_), SLUICE_OK)
         << sluice_last_error();
     Bytes bytes = descriptor();
-    ASSERT_EQ(sluice_space_open(client_, bytes.data(), bytes.size(), 0, 0, &space_), SLUICE_OK);
+    ASSERT_EQ(sluice_space_open(client_, bytes.data(), bytes.size(), 0, 0, 0, &space_), SLUICE_OK);
   }
 
   void TearDown() override {
@@ -103,6 +104,110 @@ TEST_F(AbiTest, BuffersThatAreTooSmallAreRefusedBeforeAnythingMoves) {
       SLUICE_INVALID_ARGUMENT);
 }
 
+class AbiLevels : public AbiTest {
+ protected:
+  // One page of a model of two layers without a profile: it has the exact row alone.
+  void SetUp() override {
+    AbiTest::SetUp();
+    Descriptor two = *parse_descriptor(descriptor());
+    two.layers = {0, 1};
+    bytes_ = *encode_descriptor(two);
+    ASSERT_EQ(sluice_space_open(client_, bytes_.data(), bytes_.size(), 0, 0, 1, &two_), SLUICE_OK);
+    tensors_.resize(sluice_space_page_bytes(two_));
+    for (size_t i = 0; i < tensors_.size(); ++i) {
+      tensors_[i] = static_cast<uint8_t>(i * 37);
+    }
+    const std::vector<uint32_t> tokens(32, 5);
+    size_t n_keys = 0;
+    ASSERT_EQ(sluice_space_keys(two_, tokens.data(), 32, key_.data(), 1, &n_keys), SLUICE_OK);
+    ASSERT_EQ(sluice_space_put(two_,
+                               key_.data(),
+                               1,
+                               0,
+                               nullptr,
+                               tensors_.data(),
+                               tensors_.size(),
+                               SLUICE_ACK_RAM,
+                               &moved_),
+              SLUICE_OK);
+  }
+
+  void TearDown() override {
+    sluice_page_free(page_);
+    sluice_space_free(two_);
+    AbiTest::TearDown();
+  }
+
+  int get_layers(uint32_t first, uint32_t count, std::vector<uint8_t>& out) {
+    return sluice_space_get_layers(
+        two_, key_.data(), 1, 0, 0, first, count, out.data(), out.size(), &moved_);
+  }
+
+  Bytes bytes_;
+  sluice_space* two_ = nullptr;
+  sluice_page* page_ = nullptr;
+  std::vector<uint8_t> key_ = std::vector<uint8_t>(SLUICE_KEY_BYTES);
+  std::vector<uint8_t> tensors_;
+};
+
+TEST_F(AbiLevels, LayersOfAPageComeAlone) {
+  std::vector<uint8_t> out(tensors_.size() / 2);
+  ASSERT_EQ(get_layers(1, 1, out), SLUICE_OK) << sluice_last_error();
+  EXPECT_EQ(moved_.pages, 1u);
+  EXPECT_TRUE(std::equal(out.begin(), out.end(), tensors_.begin() + tensors_.size() / 2));
+  EXPECT_EQ(get_layers(0, 2, out), SLUICE_OUTPUT_TOO_SMALL);
+  EXPECT_EQ(get_layers(0, 0, out), SLUICE_INVALID_ARGUMENT);
+  EXPECT_EQ(get_layers(0, 3, out), SLUICE_INVALID_ARGUMENT);
+  EXPECT_EQ(get_layers(2, 1, out), SLUICE_INVALID_ARGUMENT);
+}
+
+TEST_F(AbiLevels, APageIsFetchedRefinedAndDecoded) {
+  ASSERT_EQ(sluice_page_get(two_, key_.data(), 0, 0, &page_), SLUICE_OK) << sluice_last_error();
+  EXPECT_EQ(sluice_page_kl(page_), 0u);
+  EXPECT_EQ(sluice_page_stored_bytes(page_), moved_.stored_bytes);
+  EXPECT_EQ(sluice_page_refine(page_, 0), SLUICE_OK) << "nothing is missing";
+  EXPECT_EQ(sluice_page_stored_bytes(page_), moved_.stored_bytes);
+  std::vector<uint8_t> out(tensors_.size());
+  EXPECT_EQ(sluice_page_decode(page_, out.data(), out.size() - 1), SLUICE_OUTPUT_TOO_SMALL);
+  ASSERT_EQ(sluice_page_decode(page_, out.data(), out.size()), SLUICE_OK) << sluice_last_error();
+  EXPECT_EQ(out, tensors_);
+  sluice_page* none = nullptr;
+  key_[0] ^= 1;
+  EXPECT_EQ(sluice_page_get(two_, key_.data(), 0, 0, &none), SLUICE_NOT_FOUND);
+  EXPECT_EQ(none, nullptr);
+}
+
+TEST_F(AbiLevels, AFitSaysWhatABudgetGets) {
+  sluice_fit fit{};
+  const uint64_t bytes = moved_.stored_bytes;
+  ASSERT_EQ(sluice_space_fit(two_, key_.data(), 1, SLUICE_KL_UNKNOWN, bytes, &fit), SLUICE_OK);
+  EXPECT_EQ(fit.pages, 1u);
+  EXPECT_EQ(fit.stored_bytes, bytes);
+  ASSERT_EQ(sluice_space_fit(two_, key_.data(), 1, 0, bytes - 1, &fit), SLUICE_OK);
+  EXPECT_EQ(fit.pages, 0u);
+}
+
+TEST_F(AbiLevels, LevelsAreNamesThatAProfileGivesANumber) {
+  uint32_t kl = 7;
+  auto level = [&](const char* name) {
+    return sluice_level_kl(client_, bytes_.data(), bytes_.size(), name, &kl);
+  };
+  EXPECT_EQ(level("exact"), SLUICE_OK);
+  EXPECT_EQ(kl, 0u);
+  EXPECT_EQ(level("q2"), SLUICE_NOT_FOUND);
+  EXPECT_NE(std::string(sluice_last_error()).find("profile"), std::string::npos);
+  EXPECT_EQ(level("best"), SLUICE_INVALID_ARGUMENT);
+  bytes_.pop_back();
+  EXPECT_NE(level("exact"), SLUICE_OK);
+}
+
+TEST_F(AbiTest, AnExactRowIsThereOrNot) {
+  Bytes bytes = descriptor();
+  sluice_space* space = nullptr;
+  EXPECT_EQ(sluice_space_open(client_, bytes.data(), bytes.size(), 0, 0, 2, &space),
+            SLUICE_INVALID_ARGUMENT);
+}
+
 TEST_F(AbiTest, AcksAreThoseOfTheHeaderAndTheDaemon) {
   std::vector<uint32_t> tokens(32, 5);
   std::vector<uint8_t> key(SLUICE_KEY_BYTES);
@@ -125,10 +230,10 @@ TEST_F(AbiTest, NullArgumentsAreNamed) {
   sluice_llama_options options{};
   sluice_llama* llama = nullptr;
   sluice_space* space = nullptr;
-  EXPECT_EQ(sluice_space_open(nullptr, &byte, 1, 0, 0, &space), SLUICE_INVALID_ARGUMENT);
+  EXPECT_EQ(sluice_space_open(nullptr, &byte, 1, 0, 0, 0, &space), SLUICE_INVALID_ARGUMENT);
   EXPECT_NE(std::string(sluice_last_error()).find("argument 'client' is NULL"), std::string::npos);
-  EXPECT_EQ(sluice_space_open(client_, nullptr, 0, 0, 0, &space), SLUICE_INVALID_ARGUMENT);
-  EXPECT_EQ(sluice_space_open(client_, &byte, 1, 0, 0, nullptr), SLUICE_INVALID_ARGUMENT);
+  EXPECT_EQ(sluice_space_open(client_, nullptr, 0, 0, 0, 0, &space), SLUICE_INVALID_ARGUMENT);
+  EXPECT_EQ(sluice_space_open(client_, &byte, 1, 0, 0, 0, nullptr), SLUICE_INVALID_ARGUMENT);
   EXPECT_EQ(sluice_client_open(nullptr, 1, nullptr), SLUICE_INVALID_ARGUMENT);
   EXPECT_EQ(sluice_model_open(nullptr, nullptr), SLUICE_INVALID_ARGUMENT);
   EXPECT_EQ(sluice_model_digest(nullptr, 0, &byte), SLUICE_INVALID_ARGUMENT);
@@ -144,6 +249,20 @@ TEST_F(AbiTest, NullArgumentsAreNamed) {
   EXPECT_EQ(sluice_llama_load_keys(nullptr, &byte, 1, 0, &byte, 1, &size, &moved_),
             SLUICE_INVALID_ARGUMENT);
   EXPECT_EQ(sluice_llama_keys(nullptr, &number, 1, &byte, 1, &size), SLUICE_INVALID_ARGUMENT);
+  sluice_fit fit{};
+  sluice_page* page = nullptr;
+  EXPECT_EQ(sluice_level_kl(client_, &byte, 1, nullptr, &number), SLUICE_INVALID_ARGUMENT);
+  EXPECT_EQ(sluice_space_fit(nullptr, &byte, 1, 0, 1, &fit), SLUICE_INVALID_ARGUMENT);
+  EXPECT_EQ(sluice_space_get_layers(nullptr, &byte, 1, 0, 0, 0, 1, &byte, 1, &moved_),
+            SLUICE_INVALID_ARGUMENT);
+  EXPECT_EQ(sluice_page_get(nullptr, &byte, 0, 0, &page), SLUICE_INVALID_ARGUMENT);
+  EXPECT_EQ(sluice_page_refine(nullptr, 0), SLUICE_INVALID_ARGUMENT);
+  EXPECT_EQ(sluice_page_decode(nullptr, &byte, 1), SLUICE_INVALID_ARGUMENT);
+  EXPECT_EQ(sluice_page_kl(nullptr), SLUICE_KL_UNKNOWN);
+  EXPECT_EQ(sluice_page_stored_bytes(nullptr), 0u);
+  sluice_page_free(nullptr);
+  EXPECT_EQ(sluice_llama_level_kl(client_, nullptr, &options, "q1", &number),
+            SLUICE_INVALID_ARGUMENT);
   EXPECT_EQ(sluice_space_page_bytes(nullptr), 0u);
   EXPECT_EQ(sluice_llama_blob_bytes(nullptr, 1), 0u);
   EXPECT_EQ(sluice_model_groups(nullptr), 0u);
@@ -156,7 +275,7 @@ TEST_F(AbiTest, DescriptorThatIsNoneIsRefused) {
   sluice_space* space = space_;
   Bytes bytes = descriptor();
   bytes.pop_back();
-  EXPECT_NE(sluice_space_open(client_, bytes.data(), bytes.size(), 0, 0, &space), SLUICE_OK);
+  EXPECT_NE(sluice_space_open(client_, bytes.data(), bytes.size(), 0, 0, 0, &space), SLUICE_OK);
   EXPECT_EQ(space, nullptr);
 }
 

@@ -117,7 +117,7 @@ TEST_F(SpaceTest, GetReturnsThePutTensors) {
   Pages out(space_->page_bytes());
   Transfer got;
   std::vector<Hash32> keys = space_->keys(tokens(8 * kTokens));
-  Result<size_t> whole = space_->get({.keys = keys, .first_page = 0}, 0, out, got);
+  Result<size_t> whole = space_->get({.keys = keys, .first_page = 0}, {}, out, got);
   ASSERT_TRUE(whole.has_value()) << whole.error().to_string();
   EXPECT_EQ(*whole, 5u);
   EXPECT_EQ(got.stored_bytes, moved.stored_bytes);
@@ -157,7 +157,7 @@ TEST_F(SpaceTest, LossyProvenanceIsNeverServedToAnExactReader) {
   EXPECT_EQ(*space_->lookup(keys, 400), 2u);
   Pages out(space_->page_bytes());
   Transfer got;
-  EXPECT_EQ(*space_->get({.keys = keys, .first_page = 0}, 0, out, got), 0u);
+  EXPECT_EQ(*space_->get({.keys = keys, .first_page = 0}, {}, out, got), 0u);
   EXPECT_EQ(space_->get_encoded(keys[0], 0).error().code, Errc::not_found);
 }
 
@@ -172,7 +172,7 @@ TEST_F(SpaceTest, PageDamagedInMemoryIsAMissAndGone) {
   const_cast<uint8_t&>(page->sections.front()[3]) ^= 16;
   Pages out(space_->page_bytes());
   Transfer got;
-  EXPECT_EQ(*space_->get({.keys = keys, .first_page = 0}, 0, out, got), 1u);
+  EXPECT_EQ(*space_->get({.keys = keys, .first_page = 0}, {}, out, got), 1u);
   EXPECT_EQ(daemon_.cache().stats().ram.damaged, 1u);
   EXPECT_EQ(*space_->lookup(keys, 0), 1u);
 }
@@ -188,7 +188,7 @@ TEST_F(SpaceTest, TinyPagesAreAskedForInRequestsThatMayBeSent) {
   const std::vector<Hash32> keys(kKeysMax + 1, space->keys(tokens(kTokens)).at(0));
   Pages out(space->page_bytes());
   Transfer got;
-  Result<size_t> whole = space->get({.keys = keys, .first_page = 0}, 0, out, got);
+  Result<size_t> whole = space->get({.keys = keys, .first_page = 0}, {}, out, got);
   ASSERT_TRUE(whole.has_value()) << whole.error().to_string();
   EXPECT_EQ(*whole, 0u);
 }
@@ -268,7 +268,7 @@ class LyingDaemonTest : public SpaceTest {
     Transfer moved;
     put(*space_, 2, moved);
     keys_ = space_->keys(tokens(2 * kTokens));
-    page_ = *space_->get_encoded(keys_[0], 0);
+    page_ = space_->get_encoded(keys_[0], 0)->bytes;
     daemon_.stop();
     daemon_.start(&liar_);
     connect(kDeadlineMs);
@@ -294,7 +294,7 @@ class LyingDaemonTest : public SpaceTest {
   void expect_refused() {
     Pages out(space_->page_bytes());
     Transfer got;
-    Result<size_t> whole = space_->get({.keys = keys_, .first_page = 0}, 0, out, got);
+    Result<size_t> whole = space_->get({.keys = keys_, .first_page = 0}, {}, out, got);
     ASSERT_TRUE(whole.has_value()) << whole.error().to_string();
     EXPECT_EQ(*whole, 0u);
     EXPECT_EQ(got.pages_damaged, 1u);
@@ -343,14 +343,14 @@ TEST_F(LyingDaemonTest, PagesThatComeInAnotherOrderAreTakenAsTheyCome) {
   liar_.is_reversed = true;
   Pages out(space_->page_bytes());
   Transfer got;
-  EXPECT_EQ(*space_->get({.keys = keys_, .first_page = 0}, 0, out, got), 2u);
+  EXPECT_EQ(*space_->get({.keys = keys_, .first_page = 0}, {}, out, got), 2u);
   EXPECT_EQ(got.pages, 2u);
   EXPECT_TRUE(std::equal(out.bytes.begin(),
                          out.bytes.begin() + static_cast<ptrdiff_t>(2 * space_->page_bytes()),
                          random_bytes(2 * space_->page_bytes(), 5).begin()));
   // The second comes, the first is missing: nothing can be restored, nothing is reported.
   std::vector<Hash32> keys = {space_->keys(tokens(5 * kTokens)).back(), keys_[1]};
-  EXPECT_EQ(*space_->get({.keys = keys, .first_page = 0}, 0, out, got), 0u);
+  EXPECT_EQ(*space_->get({.keys = keys, .first_page = 0}, {}, out, got), 0u);
   EXPECT_EQ(got.pages_damaged, 0u);
 }
 
@@ -360,7 +360,7 @@ TEST_F(LyingDaemonTest, SilentDaemonCostsOneDeadline) {
   Pages out(space_->page_bytes());
   Transfer got;
   const uint64_t start = clock.now_ns();
-  Result<size_t> whole = space_->get({.keys = keys_, .first_page = 0}, 0, out, got);
+  Result<size_t> whole = space_->get({.keys = keys_, .first_page = 0}, {}, out, got);
   EXPECT_EQ(whole.error().code, Errc::timed_out);
   EXPECT_LT(clock.now_ns() - start, 2'000'000'000u);
 }
@@ -370,7 +370,7 @@ TEST_F(LyingDaemonTest, ASilentDaemonIsLeftAloneForAWhile) {
   liar_.answer = nullptr;
   Pages out(space_->page_bytes());
   Transfer got;
-  EXPECT_EQ(space_->get({.keys = keys_, .first_page = 0}, 0, out, got).error().code,
+  EXPECT_EQ(space_->get({.keys = keys_, .first_page = 0}, {}, out, got).error().code,
             Errc::timed_out);
   const uint64_t start = clock.now_ns();
   Result<uint32_t> again = space_->lookup(keys_, 0);
@@ -407,7 +407,7 @@ TEST_F(LyingDaemonTest, ADaemonThatHangsAgainIsLeftAloneForLonger) {
   Pages out(space_->page_bytes());
   Transfer got;
   auto refused = [&] {
-    Result<size_t> whole = space_->get({.keys = keys_, .first_page = 0}, 0, out, got);
+    Result<size_t> whole = space_->get({.keys = keys_, .first_page = 0}, {}, out, got);
     EXPECT_EQ(whole.error().code, Errc::timed_out);
     return whole.error().text;
   };

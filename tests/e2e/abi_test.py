@@ -27,6 +27,7 @@ class Abi(unittest.TestCase):
     def test_structs_have_the_headers_fields(self):
         for name, struct in (
             ("sluice_transfer", api.Transfer),
+            ("sluice_fit", api.Fit),
             ("sluice_llama_options", api._LlamaOptions),
         ):
             ours = [(n, ctypes.sizeof(t)) for n, t in struct._fields_]

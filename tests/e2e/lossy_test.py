@@ -7,6 +7,7 @@ import struct
 import unittest
 
 import harness
+import made_up_profile
 import numpy as np
 from sluice_kv import api, llama_quality, profile_file, quality
 from sluice_kv.llama import Connector
@@ -61,9 +62,9 @@ class LossyPages(harness.StoredDocument):
         self.daemon = harness.Daemon("--disk", "DISK", "--disk-capacity", "1GiB")
         self.addCleanup(self.daemon.stop)
 
-    def connect(self, *, profiles=(PROFILE,), max_kl=FLOOR, put_kl=FLOOR) -> Connector:
+    def connect(self, *, profiles=(PROFILE,), max_kl=FLOOR, put_kl=FLOOR, **more) -> Connector:
         cache = self.engine.connect(
-            self.daemon.socket, profiles=profiles, max_kl=max_kl, put_kl=put_kl
+            self.daemon.socket, profiles=profiles, max_kl=max_kl, put_kl=put_kl, **more
         )
         self.addCleanup(cache.close)
         return cache
@@ -105,6 +106,59 @@ class LossyPages(harness.StoredDocument):
         kl = writer.encoded_kl()
         self.assertEqual(self.connect(max_kl=kl - 1).lookup(self.document), 0)
         self.assertEqual(self.connect(max_kl=kl).lookup(self.document), 256)
+
+    def test_one_store_serves_readers_of_every_level(self):
+        model = api.Model(harness.MODEL)
+        (group,) = model.manifest()["groups"]
+        path = os.path.join(self.daemon.folder, "levels.profile")
+        with open(path, "wb") as file:
+            what = model.digest(60_000), group["planes"], group["layers"]
+            file.write(made_up_profile.encode(*what, group["rope"]["base"]))
+        writer = self.connect(
+            profiles=[path], max_kl=api.KL_EXACT, put_kl="q1", exact_row=True
+        )
+        self.assertEqual(self.stored(writer).pages, 4)
+        self.assertEqual(writer.encoded_kl(), 0)
+        moved = []
+        for level in ("q3", "q2", "q1", "exact"):
+            reader = self.connect(profiles=[path], max_kl=level)
+            self.engine.context.clear()
+            restored = reader.restore_keys(reader.keys(self.document))  # however slow it is
+            self.assertEqual(restored, 256, reader.last_error)
+            moved.append(reader.last_transfer.stored_bytes)
+        self.assertEqual(moved, sorted(set(moved)))
+        # The context holds what the last of them, the exact reader, restored.
+        self.assertEqual(self.engine.answer(self.document, 256), self.cold)
+        without = self.exact()
+        self.engine.context.clear()
+        self.assertEqual(without.restore(self.document), 0)
+        self.assertIn("profile", without.miss_reason())
+        nameless = self.connect(max_kl="q3", profiles=())
+        self.assertEqual(nameless.lookup(self.document), 0)
+        self.assertIn("level q3", nameless.last_error)
+        self.check_command(path)
+
+    def check_command(self, profile: str) -> None:
+        """What the command finds and restores of the document at a level."""
+        tokens = os.path.join(self.daemon.folder, "tokens")
+        with open(tokens, "w") as file:
+            file.write(" ".join(map(str, self.document)))
+        which = "--model", harness.MODEL, "--tokens", tokens, "--profile", profile
+        slot = os.path.join(self.daemon.folder, "slot.bin")
+        patient = "--deadline-ms", "60000"  # other processes take the cores
+        sizes = []
+        for level in ("q3", "exact"):
+            found = self.daemon.command("lookup", *which, "--level", level)
+            self.assertEqual(found["tokens_there"], 256)
+            got = self.daemon.command("llama", "get", *which, "--level", level, slot)
+            self.assertEqual(got["tokens_there"], 256)
+            sizes.append(got["bytes"])
+            self.daemon.command("rm", *which[:4])
+            put = self.daemon.command(
+                "llama", "put", *which[:2], *which[4:], *patient, "--level", "q1", "--exact-row", slot
+            )
+            self.assertEqual((put["pages"], put["tokens_there"]), (4, 256))
+        self.assertLess(sizes[0], sizes[1])
 
     def test_an_exact_put_replaces_them_and_never_the_reverse(self):
         lossy = self.connect()

@@ -157,7 +157,7 @@ class Calls {
   Calls& operator=(const Calls&) = delete;
 
   void run_one() {
-    switch (program_.byte() % 15) {
+    switch (program_.byte() % 18) {
       case 0:
         return open_client();
       case 1:
@@ -186,6 +186,12 @@ class Calls {
         return load(true);
       case 13:
         return add_profile();
+      case 14:
+        return fit();
+      case 15:
+        return get_layers();
+      case 16:
+        return page();
       default:
         return model();
     }
@@ -244,9 +250,10 @@ class Calls {
     space_ = untouched<sluice_space*>();
     const uint32_t worst_kl = program_.number();
     const uint32_t put_kl = program_.number();
+    const uint32_t exact_row = program_.byte() % 3;
     const bool opened = works([&] {
       return sluice_space_open(
-          maybe(client_), maybe(bytes.data()), bytes.size(), worst_kl, put_kl, &space_);
+          maybe(client_), maybe(bytes.data()), bytes.size(), worst_kl, put_kl, exact_row, &space_);
     });
     SLUICE_ASSERT(opened == (space_ != nullptr));
     page_bytes_ = sluice_space_page_bytes(space_);
@@ -356,6 +363,73 @@ class Calls {
     }
   }
 
+  void fit() {
+    constexpr const char* kLevels[] = {"q3", "exact", "none", ""};
+    const char* level = kLevels[program_.byte() % 4];
+    const ByteSpan descriptor = program_.take(program_.byte());
+    auto kl = untouched<uint32_t>();
+    const bool named = works([&] {
+      return sluice_level_kl(
+          maybe(client_), maybe(descriptor.data()), descriptor.size(), maybe(level), maybe(&kl));
+    });
+    SLUICE_ASSERT(named || is_untouched(kl));
+    const size_t count = program_.byte() % 8;
+    const Bytes list = key_list(count);
+    const uint32_t max_kl = program_.number();
+    const uint64_t budget = program_.number();
+    sluice_fit out{};
+    works([&] {
+      return sluice_space_fit(space_, maybe(list.data()), count, max_kl, budget, maybe(&out));
+    });
+    SLUICE_ASSERT(out.pages <= count && out.max_kl <= max_kl && out.stored_bytes <= budget);
+  }
+
+  void get_layers() {
+    const size_t there = program_.byte() % 4;
+    const Bytes list = key_list(there);
+    Bytes tensors(there * page_bytes_);
+    tensors.reserve(1);
+    const uint32_t first_layer = program_.byte() % 4;
+    const uint32_t layers = program_.byte() % 4;
+    sluice_transfer moved{};
+    const bool done = works([&] {
+      return sluice_space_get_layers(space_,
+                                     maybe(list.data()),
+                                     there,
+                                     0,
+                                     0,
+                                     first_layer,
+                                     layers,
+                                     maybe(tensors.data()),
+                                     tensors.size(),
+                                     maybe(&moved));
+    });
+    SLUICE_ASSERT(done ? moved.pages <= there : moved.pages == 0);
+    const size_t layer_bytes = page_bytes_ / 2;
+    for (size_t i = 0; i < moved.pages * layers * layer_bytes; ++i) {
+      const uint8_t key = list[i / (layers * layer_bytes) * SLUICE_KEY_BYTES];
+      const size_t at = first_layer * layer_bytes + i % (layers * layer_bytes);
+      SLUICE_ASSERT(tensors[i] == page_byte(key, at));
+    }
+  }
+
+  void page() {
+    const Bytes key = key_list(1);
+    auto page = untouched<sluice_page*>();
+    const uint32_t index = program_.number();
+    const uint32_t max_kl = program_.number();
+    const bool got =
+        works([&] { return sluice_page_get(space_, maybe(key.data()), index, max_kl, &page); });
+    SLUICE_ASSERT(got == (page != nullptr));
+    works([&] { return sluice_page_refine(page, program_.number()); });
+    SLUICE_ASSERT(!got || sluice_page_kl(page) <= max_kl);
+    SLUICE_ASSERT(got == (sluice_page_stored_bytes(page) != 0));
+    Bytes tensors(page_bytes_);
+    tensors.reserve(1);
+    works([&] { return sluice_page_decode(page, maybe(tensors.data()), tensors.size()); });
+    sluice_page_free(page);
+  }
+
   void open_llama() {
     constexpr uint32_t kTypes[] = {0, 1, 30, 2};
     const Bytes salt(program_.byte() % 40, 7);
@@ -367,6 +441,7 @@ class Calls {
                 .page_tokens = program_.byte() % 4 * 32u,
                 .worst_kl = program_.number(),
                 .put_kl = program_.number(),
+                .exact_row = program_.byte() % 3u,
                 .salt = maybe(salt.data()),
                 .salt_bytes = salt.size(),
                 .lora_digest = program_.byte() % 2 == 0 ? nullptr : lora.data()};

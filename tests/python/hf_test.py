@@ -11,6 +11,7 @@ import tempfile
 import unittest
 from unittest import mock
 
+import made_up_profile
 import numpy
 import torch
 import wheel_test
@@ -186,6 +187,44 @@ class TinyModels(WithDaemon):
         self.assertEqual([other.load(ids) for other in others], [0, 0, 0])
         self.assertIn("user_salt", others[0].miss_reason())
         self.assertEqual(self.cache(model).load(ids), 128)
+
+    def leveled(self, model, **options) -> SluiceCache:
+        """A cache whose client has a profile of the model."""
+        files = api.Model(model.config._name_or_path)
+        (group,) = files.manifest()["groups"]
+        client = api.Client(self.server.socket)
+        what = files.digest(60_000), group["planes"], group["layers"]
+        client.add_profile(made_up_profile.encode(*what, group["rope"]["base"]))
+        return self.cache(model, client, **options)
+
+    def test_one_save_serves_readers_of_every_level(self):
+        model, ids = tiny().to(torch.bfloat16), torch.arange(130)[None]
+        own = self.leveled(model, put_kl="q1", exact_row=True)
+        forward(model, ids[:, :128], own)
+        self.assertEqual(own.save(ids).pages, 2, own.last_error)
+        sizes, kv = [], []
+        for level in ("q3", "q2", "q1", "exact"):
+            reader = self.leveled(model, max_kl=level)
+            self.assertEqual(reader.load(ids), 128, reader.last_error)
+            sizes.append(reader.last_transfer.stored_bytes)
+            kv.append(digest(reader, 128))
+        self.assertEqual(sizes, sorted(set(sizes)))
+        self.assertEqual(len(set(kv)), 4)
+        self.assertEqual(kv[3], digest(own, 128))
+        for bytes_, found in zip(sizes, kv):
+            reader = self.leveled(model, max_kl=api.KL_UNKNOWN, max_bytes=bytes_)
+            self.assertEqual(reader.load(ids), 128)
+            self.assertEqual(reader.last_transfer.stored_bytes, bytes_)
+            self.assertEqual(digest(reader, 128), found)
+        reader = self.leveled(model, max_kl="q3", max_bytes=sizes[0] - 1)
+        self.assertEqual(reader.load(ids), 64)
+
+    def test_a_level_without_a_profile_is_a_failure_that_says_so(self):
+        cache = SluiceCache(api.Client(self.server.socket), tiny(), max_kl="q2")
+        self.assertFalse(cache.wait_ready())
+        self.assertIn("profile", cache.last_error)
+        with self.assertRaisesRegex(ValueError, "q3, q2, q1, exact"):
+            SluiceCache(api.Client(self.server.socket), tiny(), put_kl="q9")
 
     def test_what_is_not_handled_is_refused_by_name(self):
         client = api.Client(self.server.socket)

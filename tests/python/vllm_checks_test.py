@@ -42,6 +42,15 @@ def handled():
     return config, Names(kv_cache_groups=groups)
 
 
+class Given(unittest.TestCase):
+    def test_qualities_are_numbers_or_names_of_levels(self):
+        given = {"max_kl": "q3", "put_kl": 100, "exact_row": True, "profiles": ["a.profile"]}
+        options = Options.parse(given)
+        self.assertEqual({name: getattr(options, name) for name in given}, given)
+        with self.assertRaisesRegex(ValueError, "level 'q9'"):
+            Options.parse({"put_kl": "q9"})
+
+
 class Refusals(unittest.TestCase):
     def refused(self, path: str, value, **options) -> list[str]:
         """Returns what is refused once the attribute at a dotted path has another value."""

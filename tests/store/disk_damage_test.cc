@@ -95,15 +95,13 @@ class Subject {
 
  private:
   void put(uint64_t number) {
-    auto page = std::make_shared<Sample>(make_sample(
-        {.seed = prng_.next(), .bytes = 200 + prng_.below(12'000), .key = key_of(number)}));
-    for (SectionSum& section : page->record.sections) {
-      section.cut = true;
-    }
+    auto page = std::make_shared<Sample>(make_sample({.seed = prng_.next(),
+                                                      .bytes = 200 + prng_.below(12'000),
+                                                      .key = key_of(number),
+                                                      .row_a_section = true}));
     page->record.anchor = key_of(prng_.next());
     page->record.space_id = key_of(prng_.next());
-    page->record.rows = static_cast<uint32_t>(prng_.below(4));
-    page->record.quality_kl = static_cast<uint32_t>(prng_.next());
+    page->record.rows.ends[0].quality_kl = static_cast<uint32_t>(prng_.next());
     puts_[number].push_back(page);
     DiskWrite write{.record = page->record,
                     .bytes = page->bytes,
@@ -120,13 +118,10 @@ class Subject {
       }
     }));
     runner_.finish();
-    if (*found && (*found)->record.sections.size() > 1) {
-      static_cast<void>(tier_->cut({.key = key_of(number),
-                                    .encoding_id = (*found)->record.encoding_id,
-                                    .bytes = (*found)->record.sections[0].end,
-                                    .rows = kCutRows,
-                                    .quality_kl = kCutKl},
-                                   {}));
+    if (*found && (*found)->record.rows.count > 1) {
+      static_cast<void>(tier_->cut(
+          {.key = key_of(number), .encoding_id = (*found)->record.encoding_id, .rows = kCutRows},
+          {}));
     }
   }
 
@@ -135,10 +130,8 @@ class Subject {
   void check(uint64_t number, const DiskPage& page) {
     const auto is_shown = [&](const std::shared_ptr<Sample>& put) {
       Record record = put->record;
-      if (page.bytes.size() < put->bytes.size()) {
-        record.sections.resize(std::min(record.sections.size(), page.record.sections.size()));
-        record.rows = kCutRows;
-        record.quality_kl = kCutKl;
+      if (page.record.rows.count < record.rows.count) {
+        record.shorten(kCutRows);
       }
       return record == page.record && record.bytes() == page.bytes.size() &&
              std::equal(page.bytes.begin(), page.bytes.end(), put->bytes.begin());
@@ -148,7 +141,6 @@ class Subject {
   }
 
   static constexpr uint32_t kCutRows = 1;
-  static constexpr uint32_t kCutKl = 9;
 
   Prng prng_;
   SimDevice device_;

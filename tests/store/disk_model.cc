@@ -91,10 +91,8 @@ void DiskModel::put() {
       make_sample({.seed = prng_.next(),
                    .bytes = is_large ? 60'000 + prng_.below(40'000) : 100 + prng_.below(9000),
                    .tenant = id.first,
-                   .key = id.second}));
-  for (SectionSum& section : sample->record.sections) {
-    section.cut = true;
-  }
+                   .key = id.second,
+                   .row_a_section = true}));
   bool want_durable = prng_.below(2) == 0;
   uint64_t ticket = oracle_.put(id, sample);
   DiskWrite write{.record = sample->record,
@@ -142,26 +140,18 @@ void DiskModel::cut() {
   Id id = any_id();
   auto entry = tier_->find(id.first, id.second);
   const Version* version = entry ? oracle_.version_of(id, entry->record.encoding_id) : nullptr;
-  if (version == nullptr || version->sample->record.sections.size() < 2) {
+  const auto rows = static_cast<uint32_t>(1 + prng_.below(2));
+  if (version == nullptr || rows >= entry->record.rows.count) {
     return;
   }
-  uint64_t bytes = version->sample->record.sections[prng_.below(2)].end;
+  uint64_t bytes = version->sample->record.rows.ends[rows - 1].end;
   uint64_t ticket = version->ticket;
-  if (bytes >= entry->bytes) {
-    return;
-  }
-  DiskCut cut{.tenant = id.first,
-              .key = id.second,
-              .encoding_id = entry->record.encoding_id,
-              .bytes = bytes,
-              .rows = 1,
-              .quality_kl = 9};
+  DiskCut cut{
+      .tenant = id.first, .key = id.second, .encoding_id = entry->record.encoding_id, .rows = rows};
   Status status = tier_->cut(cut, [=, this](Status acked) {
     if (acked.has_value()) {
       ++reached_.cut_acks;
       oracle_.cut_is_durable(id, ticket, bytes);
-    } else if (acked.error().code == Errc::io_error) {
-      unread_.insert(id);
     }
   });
   if (status.has_value()) {

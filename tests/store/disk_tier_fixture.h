@@ -67,6 +67,15 @@ class DiskTierSteps : public testing::Test {
     return *out;
   }
 
+  // Of key 1.
+  Result<DiskPage> read_part(RecordPart part) {
+    auto out = std::make_shared<Result<DiskPage>>(DiskPage());
+    SLUICE_CHECK(tier->read(
+        0, key_of(1), std::move(part), [out](Result<DiskPage> got) { *out = std::move(got); }));
+    runner.finish();
+    return *out;
+  }
+
   static Errc code(const Status& status) {
     return status.has_error() ? status.error().code : Errc::ok;
   }

@@ -108,7 +108,7 @@ const Witness kWitnesses[] = {
     {.site = SyncSite::seal, .seed = 1},
     {.site = SyncSite::segment_name, .seed = 1},
     {.site = SyncSite::segment_drop, .is_drop_twice = true, .seed = 1075},
-    {.site = SyncSite::recovered_segment, .seed = 1},
+    {.site = SyncSite::recovered_segment, .seed = 3},
     {.site = SyncSite::recovered_folder, .is_drop_twice = true, .seed = 5038},
 };
 

@@ -26,7 +26,7 @@ TEST_F(DiskTierSteps, OptionsOutOfRangeAreRefused) {
 TEST_F(DiskTierSteps, AWrittenPageIsFoundAndReadAsItWasPut) {
   Sample page = page_of(1);
   page.record.anchor = key_of(7);
-  page.record.quality_kl = 12;
+  page.record.rows.ends[0].quality_kl = 12;
   put(page);
   auto entry = tier->find(0, key_of(1));
   ASSERT_TRUE(entry.has_value());
@@ -320,30 +320,98 @@ TEST_F(DiskTierSteps, AFullLogDropsItsOldestSegment) {
   EXPECT_EQ(lines.find("0000000000000001"), lines.rfind("0000000000000001")) << "said once";
 }
 
+// A page of three rows, the last of which is long.
+Sample page_of_rows() {
+  Sample page = make_sample({.seed = 4, .bytes = 20'000, .key = key_of(1), .sections = 1});
+  Record& record = page.record;
+  record.sections.clear();
+  uint64_t at = record.header_bytes;
+  for (uint64_t end : {3000, 9000, 20'000}) {
+    record.sections.push_back({end, xxh3_64(ByteSpan(page.bytes).subspan(at, end - at))});
+    at = end;
+  }
+  set_rows(record, 1);
+  return page;
+}
+
+TEST_F(DiskTierSteps, WantedRowsAreReadAloneAlsoAfterARestart) {
+  const Sample page = page_of_rows();
+  put(page);
+  for (int restart = 0; restart < 2; ++restart) {
+    EXPECT_EQ(tier->find(0, key_of(1))->record.rows, page.record.rows);
+    const uint64_t before = device.stats().read_bytes;
+    auto front = read_part(RecordPart::of_rows(page.record.rows, 2));
+    ASSERT_TRUE(front.has_value()) << front.error().to_string();
+    EXPECT_EQ(front->record.rows.count, 2u);
+    EXPECT_EQ(front->bytes.size(), 9000u);
+    EXPECT_TRUE(std::equal(front->bytes.begin(), front->bytes.end(), page.bytes.begin()));
+    EXPECT_EQ(device.stats().read_bytes - before, 12'288u) << "head and two rows, in blocks";
+    device.crash();
+    open();
+  }
+}
+
+TEST_F(DiskTierSteps, WantedSectionsAreReadAlone) {
+  const Sample page = page_of_rows();
+  put(page);
+  const uint64_t before = device.stats().read_bytes;
+  auto part = read_part({.rows = 3, .runs = {{.first = 1, .count = 1}}});
+  ASSERT_TRUE(part.has_value()) << part.error().to_string();
+  EXPECT_TRUE(
+      std::equal(page.bytes.begin() + 3000, page.bytes.begin() + 9000, part->bytes.begin() + 3000));
+  EXPECT_EQ(device.stats().read_bytes - before, 4096u + 12'288u);
+  auto header = read_part({.rows = 1, .runs = {}});
+  ASSERT_TRUE(header.has_value());
+  EXPECT_TRUE(std::equal(
+      page.bytes.begin(), page.bytes.begin() + page.record.header_bytes, header->bytes.begin()));
+}
+
+TEST_F(DiskTierSteps, APartThatThePageDoesNotHaveIsRefused) {
+  put(page_of_rows());
+  EXPECT_EQ(read_part({.rows = 0, .runs = {}}).error().code, Errc::invalid_argument);
+  EXPECT_EQ(read_part({.rows = 4, .runs = {}}).error().code, Errc::invalid_argument);
+  EXPECT_EQ(read_part({.rows = 2, .runs = {{.first = 2, .count = 1}}}).error().code,
+            Errc::invalid_argument);
+  EXPECT_EQ(tier->stats().damaged, 0u);
+}
+
+TEST_F(DiskTierSteps, DamageInALaterRowHurtsOnlyWhoWantsIt) {
+  const Sample page = page_of_rows();
+  put(page);
+  Bytes& file = device.files().begin()->second->now;
+  auto last = std::search(file.begin(), file.end(), page.bytes.end() - 64, page.bytes.end());
+  ASSERT_NE(last, file.end());
+  *last ^= 1;
+  EXPECT_TRUE(read_part(RecordPart::of_rows(page.record.rows, 2)).has_value());
+  EXPECT_EQ(read(page).error().code, Errc::damaged);
+  EXPECT_FALSE(finds(page));
+}
+
+TEST_F(DiskTierSteps, APageWithoutRowsIsRefused) {
+  Sample page = page_of(1);
+  page.record.rows = {};
+  EXPECT_EQ(code(write(page, false)), Errc::invalid_argument);
+}
+
 TEST_F(DiskTierSteps, ACutPageIsReadShorterAlsoAfterARestart) {
   Sample page = page_of(1);
-  page.record.sections[0].cut = true;
+  set_rows(page.record, 1);
   put(page);
-  Answer refused = make_answer();
   Answer done = make_answer();
-  DiskCut cut{.key = key_of(1),
-              .encoding_id = page.record.encoding_id,
-              .bytes = page.record.sections[0].end - 1,
-              .rows = 1,
-              .quality_kl = 80};
-  ASSERT_TRUE(tier->cut(cut, into(refused)).has_value());
-  runner.finish();
-  EXPECT_EQ(code(**refused), Errc::invalid_argument);
-  cut.bytes += 1;
+  DiskCut cut{.key = key_of(1), .encoding_id = page.record.encoding_id, .rows = 3};
+  EXPECT_EQ(code(tier->cut(cut, {})), Errc::invalid_argument);
+  cut.rows = 0;
+  EXPECT_EQ(code(tier->cut(cut, {})), Errc::invalid_argument);
+  cut.rows = 1;
   ASSERT_TRUE(tier->cut(cut, into(done)).has_value());
   runner.finish();
   EXPECT_EQ(code(**done), Errc::ok);
   for (int restart = 0; restart < 2; ++restart) {
     auto short_page = read(page);
     ASSERT_TRUE(short_page.has_value());
-    EXPECT_EQ(short_page->bytes.size(), cut.bytes);
+    EXPECT_EQ(short_page->bytes.size(), page.record.sections[0].end);
     EXPECT_EQ(short_page->record.sections.size(), 1u);
-    EXPECT_EQ(short_page->record.quality_kl, 80u);
+    EXPECT_EQ(short_page->record.quality_kl(), 20u);
     device.crash();
     open();
   }

@@ -102,10 +102,9 @@ TEST(LogFormat, ASegmentIsParsedAsItWasWritten) {
 }
 
 TEST(LogFormat, ARecordKeepsAllItsFields) {
-  Sample page = make_sample({.seed = 3, .tenant = 9, .anchor = key_of(4)});
+  Sample page = make_sample({.seed = 3, .tenant = 9, .anchor = key_of(4), .row_a_section = true});
   page.record.space_id.fill(5);
-  page.record.rows = 3;
-  page.record.quality_kl = 70;
+  page.record.rows.ends[1].quality_kl = 70;
   page.record.preference = 2;
   SampleSegment segment = make_segment(1, {&page, 1});
   auto head = parse_head(head_of(segment), segment.place(0));
@@ -191,8 +190,8 @@ TEST(LogFormat, HeadFieldsOutOfRangeAreRefused) {
   EXPECT_EQ(entry_field(layout::kType, uint32_t{2}), Errc::bad_value);  // descriptor with sections
   EXPECT_EQ(entry_field(layout::kType, uint32_t{3}), Errc::bad_value);
   EXPECT_EQ(entry_field(layout::kType, uint32_t{4}), Errc::bad_value);
-  EXPECT_EQ(entry_field(layout::kHeadBytes, uint32_t{208}), Errc::bad_value);
-  EXPECT_EQ(entry_field(layout::kHeadBytes, uint32_t{209}), Errc::bad_value);
+  EXPECT_EQ(entry_field(layout::kHeadBytes, uint32_t{247}), Errc::bad_value);
+  EXPECT_EQ(entry_field(layout::kHeadBytes, uint32_t{249}), Errc::bad_value);
   EXPECT_EQ(entry_field(layout::kSequence, sequence_of(5, 0)), Errc::bad_value);
   EXPECT_EQ(entry_field(layout::kSequence, sequence_of(4, 9)), Errc::bad_value);
   EXPECT_EQ(entry_field(layout::kBytes, uint64_t{0}), Errc::bad_value);
@@ -200,7 +199,6 @@ TEST(LogFormat, HeadFieldsOutOfRangeAreRefused) {
   EXPECT_EQ(entry_field(layout::kBytes, kPageBytesMax + 1), Errc::bad_value);
   EXPECT_EQ(entry_field(layout::kHeaderBytes, uint32_t{9001}), Errc::bad_value);
   EXPECT_EQ(entry_field(layout::kHeaderBytes, kPageHeaderBytesMax + 1), Errc::bad_value);
-  EXPECT_EQ(entry_field(layout::kEntryReserved, uint32_t{1}), Errc::reserved_set);
   auto section_field = [](const Field& field, auto value) {
     return head_error([&](MutByteSpan head, MutByteSpan) {
       set(head.subspan(kLogHeadFixedBytes), field, value);
@@ -208,8 +206,32 @@ TEST(LogFormat, HeadFieldsOutOfRangeAreRefused) {
   };
   EXPECT_EQ(section_field(layout::kSectionEnd, uint64_t{3}), Errc::bad_value);
   EXPECT_EQ(section_field(layout::kSectionEnd, uint64_t{1} << 40), Errc::bad_value);
-  EXPECT_EQ(section_field(layout::kSectionFlags, uint32_t{2}), Errc::reserved_set);
-  EXPECT_EQ(section_field(layout::kSectionReserved, uint32_t{1}), Errc::reserved_set);
+}
+
+TEST(LogFormat, RowsThatDoNotDivideThePageAreRefused) {
+  auto error_of = [](const std::function<void(LogEntry&)>& change) {
+    Sample page = make_sample({.seed = 3, .bytes = 900, .row_a_section = true});
+    LogEntry entry = entry_of(EntryType::page, page.record);
+    entry.offset = kBlockBytes;
+    entry.sequence = sequence_of(5, 1);
+    change(entry);
+    const LogPlace place{sample_log_id(), 5, kBlockBytes};
+    Bytes head(entry.head_bytes);
+    encode_head(place, entry, page.record.sections, head);
+    auto parsed = parse_head(head, place);
+    return parsed.has_error() ? parsed.error().code : Errc::ok;
+  };
+  EXPECT_EQ(error_of([](LogEntry&) {}), Errc::ok);
+  EXPECT_EQ(error_of([](LogEntry& entry) { entry.rows.count = 0; }), Errc::bad_value);
+  EXPECT_EQ(error_of([](LogEntry& entry) { entry.rows.count = 5; }), Errc::bad_value);
+  EXPECT_EQ(error_of([](LogEntry& entry) { entry.rows.count = 2; }), Errc::bad_value);
+  EXPECT_EQ(error_of([](LogEntry& entry) { entry.rows.ends[2].end -= 1; }), Errc::bad_value);
+  EXPECT_EQ(error_of([](LogEntry& entry) { entry.rows.ends[2].sections += 1; }), Errc::bad_value);
+  EXPECT_EQ(error_of([](LogEntry& entry) { entry.rows.ends[0].end = 1; }), Errc::bad_value);
+  EXPECT_EQ(error_of([](LogEntry& entry) { entry.rows.ends[1].sections = 0; }), Errc::bad_value);
+  EXPECT_EQ(error_of([](LogEntry& entry) { entry.rows.ends[3].quality_kl = 1; }), Errc::bad_value);
+  // Only the section sums say that no section ends there.
+  EXPECT_EQ(error_of([](LogEntry& entry) { entry.rows.ends[0].end += 1; }), Errc::bad_value);
 }
 
 TEST(LogFormat, TombstonesDescriptorsCutsAndLossesHaveLimits) {
@@ -230,8 +252,10 @@ TEST(LogFormat, TombstonesDescriptorsCutsAndLossesHaveLimits) {
             Errc::bad_value);
   EXPECT_EQ(error_of({.type = descriptor, .bytes = 65536, .header_bytes = 65536}), Errc::ok);
   EXPECT_EQ(error_of({.type = descriptor, .bytes = 65537, .header_bytes = 65537}), Errc::bad_value);
-  EXPECT_EQ(error_of({.type = cut, .bytes = 100}), Errc::ok);
-  EXPECT_EQ(error_of({.type = cut, .bytes = 0}), Errc::bad_value);
+  EXPECT_EQ(error_of({.type = cut, .bytes = 100, .rows = {.count = 1}}), Errc::ok);
+  EXPECT_EQ(error_of({.type = cut, .bytes = 0, .rows = {.count = 1}}), Errc::bad_value);
+  EXPECT_EQ(error_of({.type = cut, .bytes = 100}), Errc::bad_value);
+  EXPECT_EQ(error_of({.type = cut, .bytes = 100, .rows = {.count = 5}}), Errc::bad_value);
   EXPECT_EQ(error_of({.type = loss, .bytes = sequence_of(1, 1)}), Errc::ok);
   EXPECT_EQ(error_of({.type = loss, .bytes = sequence_of(1, 0)}), Errc::bad_value);
   EXPECT_EQ(error_of({.type = loss, .bytes = sequence_of(5, 2)}), Errc::bad_value);
@@ -245,11 +269,11 @@ TEST(LogFormat, SegmentHeadersThatAreWrongAreRefused) {
   EXPECT_EQ(block_error(
                 false, [](MutByteSpan b) { b[30] ^= 1; }, false),
             Errc::bad_checksum);
-  EXPECT_EQ(block_error(false, [](MutByteSpan b) { set(b, layout::kVersion, uint32_t{2}); }),
+  EXPECT_EQ(block_error(false, [](MutByteSpan b) { set(b, layout::kVersion, uint32_t{3}); }),
             Errc::bad_version);
   // A version that is only a flipped bit stops nobody.
   EXPECT_EQ(block_error(
-                false, [](MutByteSpan b) { set(b, layout::kVersion, uint32_t{2}); }, false),
+                false, [](MutByteSpan b) { set(b, layout::kVersion, uint32_t{3}); }, false),
             Errc::bad_checksum);
   EXPECT_EQ(block_error(false, [](MutByteSpan b) { b[100] = 1; }), Errc::reserved_set);
   EXPECT_EQ(block_error(false,
@@ -274,7 +298,7 @@ TEST(LogFormat, TrailersThatAreWrongAreRefused) {
   EXPECT_EQ(field_error(layout::kLogId, uint64_t{6}), Errc::bad_value);
   EXPECT_EQ(field_error(layout::kFooterOffset, uint64_t{0}), Errc::bad_value);
   EXPECT_EQ(field_error(layout::kFooterOffset, ~uint64_t{4095}), Errc::bad_value);
-  EXPECT_EQ(field_error(layout::kFooterBytes, uint64_t{168 * 100}), Errc::bad_value);
+  EXPECT_EQ(field_error(layout::kFooterBytes, uint64_t{208 * 100}), Errc::bad_value);
   EXPECT_EQ(field_error(layout::kFooterBytes, uint64_t{167}), Errc::bad_value);
   EXPECT_EQ(field_error(layout::kFooterBytes, kFooterBytesMax + 1), Errc::too_large);
   EXPECT_EQ(block_error(true, [](MutByteSpan b) { b[200] = 1; }), Errc::reserved_set);

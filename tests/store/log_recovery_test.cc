@@ -169,12 +169,12 @@ TEST(LogRecovery, WithoutAnyHeaderTheFirstRecordTellsTheLog) {
 TEST(LogRecovery, ALaterVersionStopsTheStartAndNamesTheCommand) {
   auto log = ten_pages();
   MutByteSpan header = MutByteSpan(log->file(2).now).first(kBlockBytes);
-  store_le<uint32_t>(header.data() + layout::kVersion.at, 2);
+  store_le<uint32_t>(header.data() + layout::kVersion.at, 3);
   store_le(header.data() + layout::kBlockXxh3.at, xxh3_64(header.first(layout::kBlockXxh3.at)));
   Status status = log->open();
   ASSERT_TRUE(status.has_error());
   EXPECT_EQ(status.error().code, Errc::bad_version);
-  EXPECT_NE(status.error().text.find("version 2, this build reads 1"), std::string::npos);
+  EXPECT_NE(status.error().text.find("version 3, this build reads 2"), std::string::npos);
   EXPECT_NE(status.error().text.find("rm /sim/*.seg"), std::string::npos);
   EXPECT_EQ(log->device.files().size(), 3u);
 }
@@ -276,11 +276,11 @@ TEST(LogRecovery, ACutCountsForItsEncodingOnly) {
   for (bool other : {false, true}) {
     Log log;
     Sample page = page_of(1);
+    set_rows(page.record, 1);
     ASSERT_TRUE(log.put(page).status.has_value());
     LogEntry cut{.type = EntryType::cut,
                  .bytes = page.record.sections[0].end,
-                 .rows = 1,
-                 .quality_kl = 40,
+                 .rows = {.count = 1},
                  .key = key_of(1),
                  .encoding_id = page.record.encoding_id};
     cut.encoding_id[0] ^= other ? 1 : 0;
@@ -292,7 +292,8 @@ TEST(LogRecovery, ACutCountsForItsEncodingOnly) {
     ASSERT_NE(entry, nullptr);
     EXPECT_EQ(log.report.cuts, other ? 0u : 1u);
     EXPECT_EQ(entry->log.bytes, other ? 9000 : cut.bytes);
-    EXPECT_EQ(entry->log.quality_kl, other ? 0u : 40u);
+    EXPECT_EQ(entry->log.rows.count, other ? 3u : 1u);
+    EXPECT_EQ(entry->log.rows.last().quality_kl, other ? 0u : 20u);
   }
 }
 
@@ -465,6 +466,7 @@ TEST(LogRecovery, BlocksThatLookLikeRecordsCostNoMoreThanOthers) {
   LogBatch batch{AlignedBuffer()};
   page.record.sections = {
       {.end = page.bytes.size(), .xxh3 = xxh3_64(ByteSpan(page.bytes).subspan(24))}};
+  set_rows(page.record, 1);
   EXPECT_TRUE(batch.add(EntryType::page, page.record, page.bytes).has_value());
   ASSERT_TRUE(log.write(batch, {.sync = true}).status.has_value());
   ASSERT_TRUE(log.put(page_of(1)).status.has_value());

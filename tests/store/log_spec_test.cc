@@ -22,6 +22,7 @@ TEST(LogSpec, FieldTablesAreThoseOfTheCode) {
   spec().expect_fields("## Header", layout::kHeader, kBlockBytes);
   spec().expect_fields("## Entry", layout::kEntry, kLogEntryBytes);
   spec().expect_fields("## Head", layout::kHead, kLogHeadFixedBytes);
+  spec().expect_fields("### Row ends", layout::kRow, layout::kRowBytes);
   spec().expect_fields("### Section sums", layout::kSection, kLogSectionBytes);
   spec().expect_fields("## Tombstone", layout::kDeleted, kDeletedKeyBytes);
   spec().expect_fields("## Trailer", layout::kTrailer, kBlockBytes);
@@ -37,8 +38,8 @@ TEST(LogSpec, NumbersAndNamesAreThoseOfTheCode) {
   says(fmt::format("{:#010x}, the bytes `SLTR`", layout::kTrailerMagic));
   says("at most 65,536 | too_large");
   EXPECT_EQ(kSectionSumsMax, 65536u);
-  says("a head has at most 1,573,072 bytes");
-  EXPECT_EQ(kLogHeadBytesMax, 1573072u);
+  says("a head has at most 1,048,824 bytes");
+  EXPECT_EQ(kLogHeadBytesMax, 1048824u);
   says("page 1 to 268,435,456; descriptor 1 to 65,536");
   EXPECT_EQ(kPageBytesMax, 268435456u);
   EXPECT_EQ(kDescriptorBytesMax, 65536u);

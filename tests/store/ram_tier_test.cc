@@ -265,9 +265,9 @@ TEST(RamTier, SectionSumsAreChargedAsManyAsThereAre) {
   for (uint64_t i = 1; i <= 20; ++i) {
     Sample sample = make_sample(
         {.seed = i, .bytes = 40'000, .key = key_of(i), .anchor = kNoAnchor, .sections = 1});
-    sample.record.sections.back().cut = false;
-    sample.record.sections.resize(
-        kSections, {.end = sample.record.bytes(), .xxh3 = xxh3_64(ByteSpan()), .cut = false});
+    sample.record.sections.resize(kSections,
+                                  {.end = sample.record.bytes(), .xxh3 = xxh3_64(ByteSpan())});
+    set_rows(sample.record, kSections);
     ASSERT_TRUE(put(*tier, sample).has_value());
   }
   RamTierStats stats = tier->stats();
@@ -280,10 +280,66 @@ TEST(RamTier, SectionSumsAreChargedAsManyAsThereAre) {
 TEST(RamTier, SectionSumsThatDoNotFitRefuseTheRecord) {
   auto tier = open_tier(16 * kSlot);
   Sample sample = make_sample({.seed = 1, .bytes = 640, .key = key_of(1), .sections = 1});
-  sample.record.sections.resize(
-      2000, {.end = sample.record.bytes(), .xxh3 = xxh3_64(ByteSpan()), .cut = false});
+  sample.record.sections.resize(2000, {.end = sample.record.bytes(), .xxh3 = xxh3_64(ByteSpan())});
+  set_rows(sample.record, 2000);
   EXPECT_EQ(put(*tier, sample).error().code, Errc::no_space);
   EXPECT_EQ(tier->stats().records + tier->stats().reserved_bytes, 0u);
+}
+
+Sample put_rows(RamTier& tier) {
+  Sample sample = make_sample({.seed = 1, .bytes = 6400, .key = key_of(1), .row_a_section = true});
+  EXPECT_TRUE(put(tier, sample).has_value());
+  return sample;
+}
+
+TEST(RamTier, ACutRecordIsItsFirstRowsAndGivesTheRestBack) {
+  auto tier = open_tier(1 << 20);
+  const Sample sample = put_rows(*tier);
+  const uint64_t before = tier->stats().bytes;
+  ASSERT_TRUE(tier->cut(0, key_of(1), sample.record.encoding_id, 1).has_value());
+  auto page = tier->read(0, key_of(1));
+  ASSERT_TRUE(page.has_value());
+  EXPECT_EQ(page->record().rows.count, 1u);
+  const uint64_t left = sample.record.rows.ends[0].end;
+  EXPECT_TRUE(equal(page->bytes(), ByteSpan(sample.bytes).first(left)));
+  EXPECT_EQ(before - tier->stats().bytes,
+            Arena::extent_bytes(6400) - Arena::extent_bytes(left) + 2 * kSectionOverheadBytes);
+  EXPECT_EQ(tier->stats().held_bytes, 0u);
+  EXPECT_TRUE(tier->erase(0, key_of(1)));
+  EXPECT_EQ(tier->stats().bytes, 0u);
+}
+
+TEST(RamTier, ACutThatTakesNothingOrAllIsRefused) {
+  auto tier = open_tier(1 << 20);
+  const EncodingId id = put_rows(*tier).record.encoding_id;
+  EXPECT_EQ(tier->cut(0, key_of(1), id, 0).error().code, Errc::invalid_argument);
+  EXPECT_EQ(tier->cut(0, key_of(1), id, 3).error().code, Errc::invalid_argument);
+  EXPECT_EQ(tier->cut(0, key_of(2), id, 1).error().code, Errc::not_found);
+  EXPECT_EQ(tier->cut(0, key_of(1), EncodingId{}, 1).error().code, Errc::not_found);
+}
+
+TEST(RamTier, ARecordThatIsReadIsNotCut) {
+  auto tier = open_tier(1 << 20);
+  const Sample sample = put_rows(*tier);
+  {
+    auto page = tier->read(0, key_of(1));
+    EXPECT_EQ(tier->cut(0, key_of(1), sample.record.encoding_id, 1).error().code, Errc::overloaded);
+    EXPECT_TRUE(equal(page->bytes(), sample.bytes));
+  }
+  EXPECT_TRUE(tier->cut(0, key_of(1), sample.record.encoding_id, 1).has_value());
+}
+
+TEST(RamTier, DamageInARowThatNobodyReadsTakesNothingOut) {
+  auto tier = open_tier(1 << 20);
+  const Sample sample = put_rows(*tier);
+  const std::vector<SectionRun> first = {{.first = 0, .count = 1}};
+  damage(*tier->hold(0, key_of(1)), sample.bytes.size() - 1);
+  EXPECT_TRUE(tier->read(0, key_of(1), first).has_value());
+  EXPECT_EQ(tier->read(0, key_of(1), {{{.first = 3, .count = 1}}}).error().code,
+            Errc::invalid_argument);
+  EXPECT_EQ(tier->stats().damaged, 0u);
+  EXPECT_EQ(tier->read(0, key_of(1)).error().code, Errc::damaged);
+  EXPECT_EQ(tier->read(0, key_of(1), first).error().code, Errc::not_found);
 }
 
 TEST(RamTier, ATenantOverItsShareEvictsItsOwnOnly) {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <functional>
 
 #include "tests/store/sample_record.h"
 
@@ -68,6 +69,59 @@ TEST(Record, SectionsThatEndBeforeTheyBeginAreRefused) {
   sample = make_sample({.seed = 4, .bytes = 300});
   sample.record.sections[0].end = sample.record.header_bytes - 1;
   EXPECT_EQ(verify(sample.record, sample.bytes).error().code, Errc::bad_value);
+}
+
+TEST(Record, RowsThatEndWhereNoSectionDoesAreRefused) {
+  auto error_of = [](const std::function<void(RowEnds&)>& change) {
+    Record record = make_sample({.seed = 5, .bytes = 300, .row_a_section = true}).record;
+    change(record.rows);
+    Status status = check_layout(record);
+    return status.has_error() ? status.error().code : Errc::ok;
+  };
+  EXPECT_EQ(error_of([](RowEnds&) {}), Errc::ok);
+  EXPECT_EQ(error_of([](RowEnds& rows) { rows.ends[0].end += 1; }), Errc::bad_value);
+  EXPECT_EQ(error_of([](RowEnds& rows) { rows.ends[0].sections = 3; }), Errc::bad_value);
+  EXPECT_EQ(error_of([](RowEnds& rows) { rows.ends[1].sections = 0; }), Errc::bad_value);
+  EXPECT_EQ(error_of([](RowEnds& rows) { rows.ends[1].sections = 9; }), Errc::bad_value);
+  EXPECT_EQ(error_of([](RowEnds& rows) { rows.count = 2; }), Errc::bad_value);
+  EXPECT_EQ(error_of([](RowEnds& rows) { rows.count = 0; }), Errc::bad_value);
+  EXPECT_EQ(error_of([](RowEnds& rows) { rows.count = kRecordRowsMax + 1; }), Errc::bad_value);
+}
+
+TEST(Record, NamesTheFewestRowsOfAQuality) {
+  const RowEnds rows = make_sample({.seed = 5, .bytes = 300, .row_a_section = true}).record.rows;
+  ASSERT_EQ(rows.count, 3u);
+  EXPECT_EQ(rows.within(0), 3u);
+  EXPECT_EQ(rows.within(9), 3u);
+  EXPECT_EQ(rows.within(10), 2u);
+  EXPECT_EQ(rows.within(~0u), 1u);
+  EXPECT_EQ(RowEnds().within(~0u), 0u);
+}
+
+TEST(Record, AShortenedOneIsItsFirstRows) {
+  Sample sample = make_sample({.seed = 6, .bytes = 300, .row_a_section = true});
+  Record record = sample.record;
+  record.shorten(2);
+  EXPECT_EQ(record.bytes(), sample.record.sections[1].end);
+  EXPECT_EQ(record.quality_kl(), 10u);
+  EXPECT_TRUE(verify(record, ByteSpan(sample.bytes).first(record.bytes())).has_value());
+}
+
+TEST(Record, DamageOutsideOfARunIsNotLookedFor) {
+  Sample sample = make_sample({.seed = 5, .bytes = 300});
+  sample.bytes.back() ^= 1;
+  const std::vector<SectionRun> front = {{.first = 0, .count = 2}};
+  const std::vector<SectionRun> back = {{.first = 0, .count = 1}, {.first = 2, .count = 1}};
+  EXPECT_TRUE(verify_runs(sample.record, sample.bytes, front).has_value());
+  EXPECT_EQ(verify_runs(sample.record, sample.bytes, back).error().code, Errc::bad_checksum);
+  sample.bytes[0] ^= 1;
+  EXPECT_EQ(verify_runs(sample.record, sample.bytes, front).error().code, Errc::bad_checksum);
+}
+
+TEST(Record, RunsBeyondItsSectionsAreRefused) {
+  Sample sample = make_sample({.seed = 5, .bytes = 300});
+  const std::vector<SectionRun> run = {{.first = 2, .count = 2}};
+  EXPECT_EQ(verify_runs(sample.record, sample.bytes, run).error().code, Errc::invalid_argument);
 }
 
 }  // namespace

@@ -25,9 +25,9 @@ inline Sample example_record() {
   record.key.fill(0xaa);
   record.space_id.fill(0xbb);
   record.header_bytes = 4;
-  record.rows = 1;
   record.encoding_id = encoding_id_of(text.first(4));
-  record.sections = {{.end = 11, .xxh3 = xxh3_64(text.subspan(4)), .cut = true}};
+  record.sections = {{.end = 11, .xxh3 = xxh3_64(text.subspan(4))}};
+  set_rows(record, 1);
   return sample;
 }
 

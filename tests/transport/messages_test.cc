@@ -117,6 +117,8 @@ TEST(Messages, LimitsHoldBeforeSending) {
   EXPECT_EQ(encode_refusal(GetRequest{.pages = std::vector<GetPageRequest>(kKeysMax + 1)}),
             Errc::too_large);
   EXPECT_EQ(encode_refusal(GetRequest{.first_layer = 1, .pages = {{}}}), Errc::too_large);
+  EXPECT_EQ(encode_refusal(GetRequest{.pages = {{.first_row = 256}}}), Errc::too_large);
+  EXPECT_EQ(encode_refusal(GetRequest{.pages = {{.least_rows = 256}}}), Errc::too_large);
   EXPECT_EQ(encode_refusal(GetRequest{.first_layer = 1, .layer_count = kLayersMax, .pages = {{}}}),
             Errc::too_large);
   EXPECT_EQ(encode_refusal(LookupRequest{}), Errc::bad_value);

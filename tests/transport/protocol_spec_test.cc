@@ -235,7 +235,7 @@ TEST_F(ProtocolSpec, PageMessageTablesAreTheCode) {
               "Get page",
               56,
               ByteSpan(get).subspan(24),
-              {{"key", 3}, {"encoding_id", 4}, {"first_row", 2}});
+              {{"key", 3}, {"encoding_id", 4}, {"first_row", 2}, {"least_rows", 47}});
   check_table(spec_,
               "Page meta",
               48,

@@ -45,7 +45,7 @@ inline auto sample_messages() {
                  .max_kl = 32,
                  .first_layer = 33,
                  .layer_count = 34,
-                 .pages = {{key_of(3), encoding_of(4), 2}, {key_of(5), {}, 0}}},
+                 .pages = {{key_of(3), encoding_of(4), 2, 47}, {key_of(5), {}, 0, 0}}},
       PageMeta{.page_index = 41,
                .encoding_id = encoding_of(42),
                .header_bytes = 43,
