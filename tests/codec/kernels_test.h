@@ -23,8 +23,8 @@ class KernelsTest : public testing::Test {
 
   uint32_t below(uint64_t bound) { return static_cast<uint32_t>(prng_.below(bound)); }
 
-  int between(int least, int most) {
-    return least + static_cast<int>(below(static_cast<uint64_t>(most - least + 1)));
+  int between(int64_t least, int64_t most) {
+    return static_cast<int>(least + below(static_cast<uint64_t>(most - least + 1)));
   }
 
   int16_t any_int16() {
