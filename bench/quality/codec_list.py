@@ -43,8 +43,14 @@ def by_head(flat: torch.Tensor, heads: int) -> torch.Tensor:
 
 
 def chosen(codecs: list[Codec], patterns: list[str]) -> list[Codec]:
-    """Returns those whose "name level" fits a pattern as the shell has them; SystemExit for none."""
-    found = [c for c in codecs if any(fnmatch.fnmatch(str(c), pattern) for pattern in patterns)]
+    """Returns those whose "name level" fits a pattern as the shell has them, or does with the tokens of
+    a page behind it; SystemExit for none."""
+    found = [
+        codec
+        for codec in codecs
+        for names in [(str(codec), f"{codec.name} {codec.level}".strip())]
+        if any(fnmatch.fnmatch(name, pattern) for name in names for pattern in patterns)
+    ]
     if not found:
         known = ", ".join(map(str, codecs))
         raise SystemExit(f"no codec fits {' '.join(patterns)}; there are: {known}")
