@@ -145,8 +145,11 @@ HWY_INLINE void interleave_channels(size_t channels,
 
 constexpr size_t kAlign = 32 / sizeof(int16_t);
 
+// Tokens that one pass over a matrix serves: it comes from a cache further away than they do.
+constexpr size_t kTokensAtOnce = 64;
+
 constexpr size_t scratch_of(size_t matrix_channels) {
-  return matrix_channels * kLanes + kAlign;
+  return matrix_channels * kTokensAtOnce + kAlign;
 }
 
 // Every matrix, of rows by columns.
@@ -160,13 +163,20 @@ inline void multiply_all(std::span<const int16_t> matrices,
   int16_t* in = scratch.data() + (kAlign - misaligned) % kAlign;
   const int16_t* matrix = matrices.data();
   for (; !values.empty(); values = values.subspan(size * n_tokens), matrix += size * size) {
-    for (size_t token = 0; token < n_tokens; token += kLanes) {
-      interleave_channels(size, values.data() + token, n_tokens, in);
+    for (size_t token = 0; token < n_tokens; token += kTokensAtOnce) {
+      const size_t blocks = std::min(kTokensAtOnce, n_tokens - token) / kLanes;
+      for (size_t block = 0; block < blocks; ++block) {
+        const int16_t* from = values.data() + token + block * kLanes;
+        interleave_channels(size, from, n_tokens, in + block * size * kLanes);
+      }
       for (size_t row = 0; row < size; row += 4) {
-        const int16_t* weights = matrix + row * size;
-        int16_t* out = values.data() + row * n_tokens + token;
-        multiply_four_rows(size, weights, in, out, n_tokens);
-        multiply_four_rows(size, weights, in + kLanes, out + 16, n_tokens);
+        for (size_t block = 0; block < blocks; ++block) {
+          const int16_t* weights = matrix + row * size;
+          const int16_t* from = in + block * size * kLanes;
+          int16_t* out = values.data() + row * n_tokens + token + block * kLanes;
+          multiply_four_rows(size, weights, from, out, n_tokens);
+          multiply_four_rows(size, weights, from + kLanes, out + 16, n_tokens);
+        }
       }
     }
   }
