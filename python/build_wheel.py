@@ -4,7 +4,7 @@
     python/build_wheel.py --library build/release/src/client/libsluice.so --out FOLDER
 
 One wheel for every Python (py3-none), since the library is called by ctypes. The same input gives
-the same bytes. The library's own libraries (libcrypto, libfmt, libxxhash) come from the system, so
+the same bytes. The library's own libraries (libcrypto, libfmt, libhwy, libxxhash) come from the system, so
 the platform tag is plain linux.
 """
 

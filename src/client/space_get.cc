@@ -10,7 +10,7 @@ namespace sluice::client {
 namespace {
 
 // Tensor bytes of one GET: long enough to hide its round trip, short enough that decoding them
-// (5-10 ms a MiB and core) stays far from the deadline of the request.
+// (1-3 ms a MiB and core) stays far from the deadline of the request.
 constexpr uint64_t kGetBytes = 32ull << 20;
 
 // Bytes of the sections that hold these layers, of the first rows.
