@@ -53,8 +53,10 @@ for part in $parts; do
       done
       build/release/bench/micro/codec_bench --kv="$kv/gpl.f16" --kv="$kv/smol.bf16" \
         --kv="$kv/qwen.bf16" --kv="$kv/gemma_full.bf16" --kv="$kv/gemma_swa.bf16" \
-        "${profiles[@]}" --benchmark_out="$results/codec.json" --benchmark_out_format=json
-      sed -i '/"host_name"/d' "$results/codec.json" ;;
+        "${profiles[@]}" --benchmark_min_time=0.1 --benchmark_repetitions=7 \
+        --benchmark_enable_random_interleaving=true --benchmark_out="$results/codec.json" \
+        --benchmark_out_format=json
+      python3 bench/support/medians.py "$results/codec.json" ;;
     slow_link)
       tests/e2e/run_e2e.sh "$PWD/build/release" ../../bench/ttft/slow_link.py \
         --model "$(model_path)" --json "$results/slow_link.json" ;;
