@@ -5,7 +5,7 @@
 #   bench/run.sh [quickstart] [transport] [load] [log] [codec] [slow_link]     all without arguments
 #   bench/run.sh damage      10^5 trials of damage to the log, 15 minutes
 #   bench/run.sh gpu         on a CUDA card, with $SLUICE_TORCH_PYTHON or that of tests/e2e/run_vllm.sh
-#   bench/run.sh quality     every codec on the quickstart's model, an hour, with the torch of
+#   bench/run.sh quality     every codec on the quickstart's model, hours, with the torch of
 #                            tests/e2e/run_vllm.sh; bench/quality/run.sh takes other models and texts
 #   bench/run.sh profile     measures deploy/profiles anew, with the torch of tests/e2e/run_vllm.sh
 #

@@ -66,12 +66,11 @@ const std::array<DecodeTable, kDirectTables>& direct_tables() {
   static const std::array<DecodeTable, kDirectTables> tables = [] {
     std::array<DecodeTable, kDirectTables> built;
     for (size_t t = 0; t < kDirectTables; ++t) {
-      uint32_t below = 0;
-      for (uint32_t s = 0; s < kDirectSymbols; ++s) {
-        auto code = static_cast<uint8_t>(
-            s == kDirectEscape ? kEscapeCode : s / kDirectCells * kSignBit + s % kDirectCells);
-        built[t].add(code, kDirectFrequencies[t][s], below);
-        below += kDirectFrequencies[t][s];
+      for (size_t s = 0; s < kDirectSymbols; ++s) {
+        const SymbolRange& range = direct_ranges()[t][s];
+        const size_t code =
+            s == kDirectEscape ? kEscapeCode : s / kDirectCells * kSignBit + s % kDirectCells;
+        built[t].add(static_cast<uint8_t>(code), range.frequency, range.below);
       }
     }
     return built;

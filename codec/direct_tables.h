@@ -1,4 +1,4 @@
-// What decoding `direct` needs, derived from the ROM once. Private to codec/.
+// What coding with `direct` needs, derived from the ROM once. Private to codec/.
 #pragma once
 
 #include <array>

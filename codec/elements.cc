@@ -81,15 +81,19 @@ bool is_exactly(DType stored, ByteSpan f32_elements) {
 void gather_layer(const LayerShape& shape,
                   const Kernels& kernels,
                   ByteSpan layer,
-                  std::span<uint16_t> values) {
+                  MutByteSpan rows) {
   const uint8_t* from = layer.data();
-  if (shape.dtype == DType::f32) {
-    transpose(shape, [&](size_t ours, size_t theirs) {
-      values[ours] = narrow(shape.stored, load_le<uint32_t>(from + 4 * theirs));
+  uint8_t* to = rows.data();
+  if (shape.dtype != DType::f32) {
+    kernels.transpose(from, shape.n_tokens, shape.channels, to);
+  } else if (shape.stored == DType::f32) {
+    transpose(shape, [=](size_t ours, size_t theirs) {
+      store_le(to + 4 * ours, load_le<uint32_t>(from + 4 * theirs));
     });
   } else {
-    kernels.transpose(
-        from, shape.n_tokens, shape.channels, reinterpret_cast<uint8_t*>(values.data()));
+    transpose(shape, [&](size_t ours, size_t theirs) {
+      store_le(to + 2 * ours, narrow(shape.stored, load_le<uint32_t>(from + 4 * theirs)));
+    });
   }
 }
 
@@ -109,21 +113,6 @@ void scatter_layer(const LayerShape& shape,
     transpose(shape, [&](size_t ours, size_t theirs) {
       store_le(to + 4 * theirs, widen(shape.stored, load_le<uint16_t>(from + 2 * ours)));
     });
-  }
-}
-
-void gather_rows(const LayerShape& shape,
-                 const Kernels& kernels,
-                 ByteSpan layer,
-                 std::span<uint16_t> rows) {
-  auto* to = reinterpret_cast<uint8_t*>(rows.data());
-  const uint8_t* from = layer.data();
-  if (shape.dtype == DType::f32) {
-    transpose(shape, [=](size_t ours, size_t theirs) {
-      store_le(to + 4 * ours, load_le<uint32_t>(from + 4 * theirs));
-    });
-  } else {
-    kernels.transpose(from, shape.n_tokens, shape.channels, to);
   }
 }
 

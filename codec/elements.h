@@ -27,21 +27,19 @@ uint16_t narrow_to_f16(uint32_t bits);  // exact only where widen_f16 gives `bit
 // True if every f32 element is exactly one of `stored` (f16 or bf16), bit for bit.
 bool is_exactly(DType stored, ByteSpan f32_elements);
 
-// Shape: `layer` holds n_tokens x channels elements of `dtype`; `values` as many of `stored`, which
-// is of 16 bits; `rows` as many of `stored`.
+inline MutByteSpan bytes_of(std::span<uint16_t> values) {
+  return {reinterpret_cast<uint8_t*>(values.data()), values.size_bytes()};
+}
+
+// Shape: `layer` holds n_tokens x channels elements of `dtype`; `rows` as many of `stored`,
+// [channel][token].
 void gather_layer(const LayerShape& shape,
                   const Kernels& kernels,
                   ByteSpan layer,
-                  std::span<uint16_t> values);
+                  MutByteSpan rows);
 void scatter_layer(const LayerShape& shape,
                    const Kernels& kernels,
                    ByteSpan rows,
                    MutByteSpan layer);
-
-// [channel][token] in `dtype`. Shape: as many elements in `rows` as in `layer`.
-void gather_rows(const LayerShape& shape,
-                 const Kernels& kernels,
-                 ByteSpan layer,
-                 std::span<uint16_t> rows);
 
 }  // namespace sluice::codec

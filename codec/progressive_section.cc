@@ -99,10 +99,6 @@ void restore(const ProgressivePage& page,
                 elements);
 }
 
-MutByteSpan bytes_of(std::span<uint16_t> values) {
-  return {reinterpret_cast<uint8_t*>(values.data()), values.size_bytes()};
-}
-
 // What a reader of all rows but the last restores, and the source's elements where they differ:
 // those of exact tokens come with the first row.
 void prepare_residuals(const ProgressivePage& page,
@@ -129,7 +125,7 @@ void prepare_residuals(const ProgressivePage& page,
     gather_layer(layer_shape(page.header, slice.plane),
                  *workspace.kernels,
                  elements,
-                 source.subspan(first, shape.layer_values()));
+                 bytes_of(source.subspan(first, shape.layer_values())));
     for (size_t token = 0; token < shape.n_tokens; ++token) {
       for (size_t c = 0; exact.has(size_t{layer} * shape.n_tokens + token) && c < shape.channels;
            ++c) {

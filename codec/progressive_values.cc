@@ -82,14 +82,13 @@ void quantise_layer(const LayerTransform& transform,
                     LayerScratch& scratch) {
   const size_t n_tokens = transform.shape.n_tokens;
   const PlaneModel& model = transform.model;
-  std::span<uint16_t> rows = grown(scratch.elements, layer.size() / sizeof(uint16_t));
-  const auto row_bytes = n_tokens * dtype_bytes(transform.shape.dtype);
-  gather_rows(transform.shape, kernels, layer, rows);
+  const size_t row_bytes = n_tokens * dtype_bytes(transform.shape.stored);
+  const MutByteSpan rows =
+      bytes_of(grown(scratch.elements, model.channels.size() * row_bytes / sizeof(uint16_t)));
+  gather_layer(transform.shape, kernels, layer, rows);
 
-  const ElementFormat format{.dtype = transform.shape.dtype, .exponent = model.exponent};
-  const auto row = [&](size_t c) {
-    return reinterpret_cast<const uint8_t*>(rows.data()) + c * row_bytes;
-  };
+  const ElementFormat format{.dtype = transform.shape.stored, .exponent = model.exponent};
+  const auto row = [&](size_t c) { return rows.data() + c * row_bytes; };
   const auto out = [&](size_t c) { return quantised.data() + c * n_tokens; };
   for_each_pair(transform, [&](size_t pair, size_t first, size_t second) {
     kernels.fix_pair(format,

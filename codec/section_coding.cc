@@ -31,7 +31,7 @@ size_t encode_direct_section(const PageHeader& header,
     gather_layer(layer_form,
                  *workspace.kernels,
                  elements,
-                 values.subspan(layer * layer_values, layer_values));
+                 bytes_of(values.subspan(layer * layer_values, layer_values)));
   });
   return encode_direct(shape, values, out, workspace);
 }
@@ -145,11 +145,8 @@ Status decode_section(const PageHeader& header,
   SLUICE_CHECK(decode_direct(shape, rows[0].bytes, rows[0].place, values, workspace));
   for_each_layer(
       header.geometry, slice, first_layer, out, [&](uint32_t layer, MutByteSpan elements) {
-        std::span<uint16_t> part = values.subspan(layer * layer_values, layer_values);
-        scatter_layer(layer_form,
-                      *workspace.kernels,
-                      ByteSpan(reinterpret_cast<const uint8_t*>(part.data()), part.size_bytes()),
-                      elements);
+        const MutByteSpan part = bytes_of(values.subspan(layer * layer_values, layer_values));
+        scatter_layer(layer_form, *workspace.kernels, part, elements);
       });
   return {};
 }

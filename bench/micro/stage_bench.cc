@@ -36,10 +36,6 @@ ResidualShape residual_shape(const Layer& layer) {
           .correction = -4};
 }
 
-MutByteSpan bytes_of(std::vector<uint16_t>& values) {
-  return {reinterpret_cast<uint8_t*>(values.data()), 2 * values.size()};
-}
-
 template <class Encode>
 Bytes lanes_of(size_t words_max, Encode encode) {
   constexpr std::array<uint8_t, kSeedBytes> kNoSeed{};
@@ -77,7 +73,7 @@ void fill(Layer& layer) {
   layer.restored.resize(count);
   LayerScratch scratch;
   std::vector<uint32_t> energies(n_tokens);
-  gather_rows(layer.transform.shape, kernels, layer.tensors, layer.source);
+  gather_layer(layer.transform.shape, kernels, layer.tensors, bytes_of(layer.source));
   quantise_layer(layer.transform, layer.tensors, layer.q1, kernels, energies, scratch);
   kernels.coarsen(Level::q2, layer.q1, layer.q2.data());
   kernels.coarsen(Level::q3, layer.q1, layer.q3.data());

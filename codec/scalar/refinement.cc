@@ -33,13 +33,9 @@ void encode_refinement(LaneSink& lanes,
                        std::span<const uint8_t> scales,
                        size_t n_tokens,
                        const int16_t* values) {
-  const int16_t* step = values + scales.size() * n_tokens;
-  for (size_t c = scales.size(); c-- > 0;) {
-    for (size_t token = n_tokens; token > 0; token -= kLanes) {
-      step -= kLanes;
-      encode_step(lanes, scales[c], step);
-    }
-  }
+  for_each_step_backwards(scales, n_tokens, values, [&](uint8_t scale, const int16_t* step) {
+    encode_step(lanes, scale, step);
+  });
 }
 
 bool decode_refinement(LaneCursor& lanes,

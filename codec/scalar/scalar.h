@@ -1,95 +1,52 @@
-// The oracle: each of Kernels as plain loops that read like FORMAT.md. See kernels.h. Private to
-// codec/.
+// The oracle: each of Kernels as plain loops that read like FORMAT.md. See kernels.h, where their
+// signatures stand. Private to codec/.
 #pragma once
+
+#include <type_traits>
 
 #include "codec/kernels.h"
 
 namespace sluice::codec::scalar {
 
-bool decode_first(LaneCursor& lanes,
-                  std::span<const uint8_t> scales,
-                  size_t n_tokens,
-                  int16_t* values);
-bool decode_refinement(LaneCursor& lanes,
-                       std::span<const uint8_t> scales,
-                       size_t n_tokens,
-                       int16_t* values);
-bool decode_residuals(LaneCursor& lanes,
-                      const ResidualShape& shape,
-                      size_t n_tokens,
-                      uint16_t* elements);
-bool decode_cells(LaneCursor& lanes,
-                  const DirectShape& shape,
-                  const DirectTags& tags,
-                  uint16_t* values);
-void add_low_bits(const uint8_t* bits, uint32_t low_bits, size_t n_tokens, uint16_t* values);
-uint16_t centre_of(std::span<const uint16_t> channel, uint32_t mantissa_bits);
-void weigh_tags(const DirectShape& shape,
-                std::span<const uint16_t> channel,
-                int centre,
-                TagCosts& costs);
-void pack_low_bits(const uint16_t* values, uint32_t low_bits, size_t n_tokens, uint8_t* out);
-void encode_cells(LaneSink& lanes,
-                  const DirectShape& shape,
-                  const DirectTags& tags,
-                  const uint16_t* values);
-void place_in_steps(const StepPlace& place,
-                    uint8_t scale,
-                    std::span<const int16_t> quantised,
-                    int16_t* coefficients);
-void restore_channel(const ElementFormat& format,
-                     const ChannelModel& model,
-                     std::span<const int16_t> coefficients,
-                     uint8_t* elements);
-void restore_pair(const ElementFormat& format,
-                  const ChannelModel& first_model,
-                  const ChannelModel& second_model,
-                  std::span<const int32_t> cosines,
-                  std::span<const int32_t> sines,
-                  const int16_t* first_coefficients,
-                  const int16_t* second_coefficients,
-                  uint8_t* first_elements,
-                  uint8_t* second_elements);
-void fix_channel(const ElementFormat& format,
-                 const ChannelModel& model,
-                 size_t n_tokens,
-                 const uint8_t* elements,
-                 int16_t* coefficients,
-                 uint32_t* energies);
-void fix_pair(const ElementFormat& format,
-              const ChannelModel& first_model,
-              const ChannelModel& second_model,
-              std::span<const int32_t> cosines,
-              std::span<const int32_t> sines,
-              const uint8_t* first_elements,
-              const uint8_t* second_elements,
-              int16_t* first_coefficients,
-              int16_t* second_coefficients,
-              uint32_t* energies);
-void quantise(uint32_t step_bits, std::span<int16_t> values);
-void coarsen(Level level, std::span<const int16_t> finest, int16_t* values);
-void add_first_costs(std::span<const uint8_t> scales,
-                     size_t n_tokens,
-                     const int16_t* values,
-                     CorrectionCosts& costs);
-void encode_first(LaneSink& lanes,
-                  std::span<const uint8_t> scales,
-                  size_t n_tokens,
-                  const int16_t* values);
-void encode_refinement(LaneSink& lanes,
-                       std::span<const uint8_t> scales,
-                       size_t n_tokens,
-                       const int16_t* values);
-void count_residuals(const ResidualShape& shape,
-                     size_t n_tokens,
-                     const uint16_t* restored,
-                     const uint16_t* source,
-                     ResidualCounts& counts);
-void encode_residuals(LaneSink& lanes,
-                      const ResidualShape& shape,
-                      size_t n_tokens,
-                      const uint16_t* restored,
-                      const uint16_t* source);
-void transpose(const uint8_t* in, size_t rows, size_t columns, uint8_t* out);
+template <class Pointer>
+using Function = std::remove_pointer_t<Pointer>;
+
+Function<decltype(Kernels::decode_first)> decode_first;
+Function<decltype(Kernels::decode_refinement)> decode_refinement;
+Function<decltype(Kernels::decode_residuals)> decode_residuals;
+Function<decltype(Kernels::decode_cells)> decode_cells;
+Function<decltype(Kernels::add_low_bits)> add_low_bits;
+Function<decltype(Kernels::centre_of)> centre_of;
+Function<decltype(Kernels::weigh_tags)> weigh_tags;
+Function<decltype(Kernels::pack_low_bits)> pack_low_bits;
+Function<decltype(Kernels::encode_cells)> encode_cells;
+Function<decltype(Kernels::place_in_steps)> place_in_steps;
+Function<decltype(Kernels::restore_channel)> restore_channel;
+Function<decltype(Kernels::restore_pair)> restore_pair;
+Function<decltype(Kernels::fix_channel)> fix_channel;
+Function<decltype(Kernels::fix_pair)> fix_pair;
+Function<decltype(Kernels::quantise)> quantise;
+Function<decltype(Kernels::coarsen)> coarsen;
+Function<decltype(Kernels::add_first_costs)> add_first_costs;
+Function<decltype(Kernels::encode_first)> encode_first;
+Function<decltype(Kernels::encode_refinement)> encode_refinement;
+Function<decltype(Kernels::count_residuals)> count_residuals;
+Function<decltype(Kernels::encode_residuals)> encode_residuals;
+Function<decltype(Kernels::transpose)> transpose;
+
+// Calls step(scale, values of 32 tokens) for each step of a layer, the last first.
+template <class Step>
+void for_each_step_backwards(std::span<const uint8_t> scales,
+                             size_t n_tokens,
+                             const int16_t* values,
+                             Step step) {
+  values += scales.size() * n_tokens;
+  for (size_t c = scales.size(); c-- > 0;) {
+    for (size_t token = n_tokens; token > 0; token -= kLanes) {
+      values -= kLanes;
+      step(scales[c], values);
+    }
+  }
+}
 
 }  // namespace sluice::codec::scalar

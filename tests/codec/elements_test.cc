@@ -61,16 +61,13 @@ TEST(Elements, GatherPutsTheTokensOfAChannelSideBySide) {
     store_le(layer.data() + 2 * i, static_cast<uint16_t>(i));
   }
   std::vector<uint16_t> values(37 * 32);
-  gather_layer(shape, scalar_kernels(), layer, values);
+  gather_layer(shape, scalar_kernels(), layer, bytes_of(values));
   EXPECT_EQ(values[0], 0);
   EXPECT_EQ(values[1], 37);  // token 1 of channel 0
   EXPECT_EQ(values[32], 1);  // token 0 of channel 1
   EXPECT_EQ(values[37 * 32 - 1], 37 * 32 - 1);
   Bytes back(layer.size());
-  scatter_layer(shape,
-                scalar_kernels(),
-                {reinterpret_cast<const uint8_t*>(values.data()), 2 * values.size()},
-                back);
+  scatter_layer(shape, scalar_kernels(), bytes_of(values), back);
   EXPECT_EQ(back, layer);
 }
 

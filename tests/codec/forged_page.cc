@@ -92,11 +92,12 @@ std::vector<uint16_t> elements_of(const ProgressiveShape& shape,
                         .dtype = shape.stored,
                         .stored = shape.stored};
   for (uint32_t layer = 0; layer < geometry.layers; ++layer) {
-    gather_layer(form,
-                 scalar_kernels(),
-                 tensors.subspan(geometry.offset_bytes(layer, shape.plane),
-                                 geometry.plane_bytes(shape.plane)),
-                 std::span(elements).subspan(layer * shape.layer_values(), shape.layer_values()));
+    gather_layer(
+        form,
+        scalar_kernels(),
+        tensors.subspan(geometry.offset_bytes(layer, shape.plane),
+                        geometry.plane_bytes(shape.plane)),
+        bytes_of(std::span(elements).subspan(layer * shape.layer_values(), shape.layer_values())));
   }
   return elements;
 }
