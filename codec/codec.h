@@ -28,7 +28,7 @@ struct LayerScratch {
 };
 
 // Scratch of one thread, reused from call to call: it grows to the largest section seen, and from
-// then on nothing allocates but page headers. What stands in it between calls means nothing.
+// then on no section allocates. What stands in it between calls means nothing.
 struct Workspace {
   const Kernels* kernels = &best_kernels();  // all give the same bytes
   std::vector<uint16_t> values;              // a section's elements, [layer][channel][token]
