@@ -49,13 +49,15 @@ class Connector:
         max_kl: api.Kl = api.KL_EXACT,
         put_kl: api.Kl = api.KL_EXACT,
         exact_row: bool = False,
+        max_bytes: int | None = None,
         profiles: Sequence[str] = (),
     ):
         """max_kl: the worst quality that restore() may bring, put_kl that store() may leave, both in
         micro-nats of mean next-token KL or as a level's name. exact_row: store() keeps beside it
-        what gives the exact KV. profiles: files of sluice_kv.calibrate."""
+        what gives the exact KV. max_bytes: the most that restore() may move: then it brings the
+        finest within max_kl that fits. profiles: files of sluice_kv.calibrate."""
         api.check_kl(max_kl, put_kl)
-        self.context, self.max_kl = context, max_kl
+        self.context, self.max_kl, self.max_bytes = context, max_kl, max_bytes
         self._put_kl, self._exact_row = put_kl, exact_row
         self._profiles = [_read(path) for path in profiles]
         self._failures = Failures(LlamaError, NotReady)
@@ -82,7 +84,7 @@ class Connector:
 
     def lookup(self, tokens) -> int:
         """Returns how many tokens, from the first, restore() would bring."""
-        return self._guard("lookup", lambda spaces: spaces.lookup(tokens, self.max_kl)) or 0
+        return (self._guard("lookup", lambda spaces: self._found(spaces, tokens)) or (0, 0))[0]
 
     def miss_reason(self) -> str:
         """Returns why the last lookup found nothing, naming the field that differs."""
@@ -177,19 +179,26 @@ class Connector:
 
     def _restore(self, spaces: api.LlamaSpaces, tokens) -> int:
         self._measure_prefill()
-        found = spaces.lookup(tokens, self.max_kl)
+        found, kl = self._found(spaces, tokens)
         try:
-            return self._load_what_is_worth_it(spaces, tokens[:found])
+            return self._load_what_is_worth_it(spaces, tokens[:found], kl)
         except BaseException:
             self.context.clear()  # of a probe that came before
             raise
 
-    def _load_what_is_worth_it(self, spaces: api.LlamaSpaces, tokens) -> int:
+    def _found(self, spaces: api.LlamaSpaces, tokens) -> tuple[int, api.Kl]:
+        """Returns how many tokens to load, and within which quality."""
+        if self.max_bytes is None:
+            return spaces.lookup(tokens, self.max_kl), self.max_kl
+        fit = spaces.fit(tokens, self.max_bytes, self.max_kl)
+        return fit.pages * PAGE_TOKENS, fit.max_kl
+
+    def _load_what_is_worth_it(self, spaces: api.LlamaSpaces, tokens, kl: api.Kl) -> int:
         """Loads a prefix; after a probe that turns out to be worth it, the whole."""
         before = held = 0
         while held < (wanted := self._wanted(len(tokens))):
             self.choice.begun(wanted)
-            before, held = held, self._load(spaces, tokens[:wanted]) or held
+            before, held = held, self._load(spaces, tokens[:wanted], kl) or held
             if held <= before:
                 break
         return held
@@ -197,12 +206,12 @@ class Connector:
     def _wanted(self, found: int) -> int:
         return self.choice.tokens_to_load(found) // PAGE_TOKENS * PAGE_TOKENS
 
-    def _load(self, spaces: api.LlamaSpaces, tokens) -> int:
+    def _load(self, spaces: api.LlamaSpaces, tokens, kl: api.Kl) -> int:
         """Replaces the sequence by stored tokens; what that takes is measured, also if it fails."""
         started, loaded = time.monotonic(), 0
         try:
             blob = bytearray(spaces.blob_bytes(len(tokens)))
-            written, self.last_transfer = spaces.load(tokens, blob, self.max_kl)
+            written, self.last_transfer = spaces.load(tokens, blob, kl)
             if written:
                 self.context.clear()
                 loaded = self._set(spaces, blob, written)

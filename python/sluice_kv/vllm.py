@@ -280,8 +280,8 @@ class _Scheduler:
         for connection, own in zip(self._connections, keys):
             wanted = own[:common]
             if wanted:
-                max_kl = connection.max_kl
-                found = connection.call("lookup", lambda space: space.lookup(wanted, max_kl), None)
+                pages = connection.quality.pages
+                found = connection.call("lookup", lambda space: pages(space, wanted), None)
                 if found is None:
                     return None
                 common = found
@@ -321,7 +321,9 @@ def paged_cache(kv_caches, layers, config, cache_config) -> PagedCache:
 
 
 def _quality(options: Options) -> Quality:
-    return Quality(options.max_kl, options.put_kl, options.exact_row, tuple(options.profiles))
+    return Quality(
+        options.max_kl, options.put_kl, options.exact_row, options.max_bytes, tuple(options.profiles)
+    )
 
 
 def _layer_index(name: str) -> int:

@@ -25,6 +25,7 @@ class Options:
     max_kl: int | str = 0  # the worst quality to load: micro-nats, or a level's name
     put_kl: int | str = 0  # the worst to store, where a profile keeps within it
     exact_row: bool = False  # and beside it what gives the exact KV
+    max_bytes: int | None = None  # the most that one load may move, a rank
     profiles: tuple[str, ...] = ()  # files of sluice_kv.calibrate
     untested_device: str = ""  # a device type that is used though nobody tested it
 

@@ -37,6 +37,7 @@ class Quality:
     max_kl: api.Kl = api.KL_EXACT
     put_kl: api.Kl = api.KL_EXACT
     exact_row: bool = False
+    max_bytes: int | None = None  # that a load may move
     profiles: tuple[str, ...] = ()
 
     def open(self, client: api.Client, descriptor: bytes) -> api.Space:
@@ -46,6 +47,18 @@ class Quality:
         return api.Space(
             client, descriptor, self.max_kl, put_kl=self.put_kl, exact_row=self.exact_row
         )
+
+    def pages(self, space: api.Space, keys: list[bytes]) -> int:
+        """Returns how many pages to load, from the first on."""
+        if self.max_bytes is None:
+            return space.lookup(keys, self.max_kl)
+        return space.fit(keys, self.max_bytes, self.max_kl).pages
+
+    def kl(self, space: api.Space, keys: list[bytes]) -> api.Kl:
+        """Returns the quality to load these pages with."""
+        if self.max_bytes is None:
+            return self.max_kl
+        return space.fit(keys, self.max_bytes, self.max_kl).max_kl
 
 
 class Connection:
@@ -59,7 +72,7 @@ class Connection:
         quality: Quality = Quality(),
     ):
         self._options, self._descriptor = (socket, deadline_ms), descriptor
-        self._quality = quality
+        self.quality = quality
         self._client = self._space = None
         # Any: a thread that ended (no memory for a page) would let the engine wait for ever.
         self._failures = Failures(Exception)
@@ -68,15 +81,11 @@ class Connection:
         """Returns work(space), or `otherwise` where Sluice fails."""
         return self._failures.guard(what, lambda: work(self._open()), otherwise)
 
-    @property
-    def max_kl(self) -> api.Kl:
-        return self._quality.max_kl
-
     def _open(self) -> api.Space:
         if self._client is None:
             self._client = api.Client(*self._options)
         if self._space is None:
-            self._space = self._quality.open(self._client, self._descriptor)
+            self._space = self.quality.open(self._client, self._descriptor)
         return self._space
 
     def close(self) -> None:
@@ -235,6 +244,7 @@ class Mover:
     def _fetch(self, space: api.Space, job: _LoadJob) -> None:
         self._check(space)
         keys = job.run.keys[self._rank]
+        max_kl = self._load_connection.quality.kl(space, keys)
         step = max(1, CHUNK_BYTES // self._cache.page_bytes)
         for first in range(0, len(keys), step):
             waited = time.monotonic() - job.started
@@ -243,7 +253,6 @@ class Mover:
                 return
             wanted = keys[first : first + step]
             pages = self._cache.staging(len(wanted))
-            max_kl = self._load_connection.max_kl
             moved = space.get(wanted, _bytes_of(pages), job.run.first_page + first, max_kl)
             if moved.pages and not self._hand_over(job, (first, pages[: moved.pages])):
                 return

@@ -239,6 +239,7 @@ void add_llama_commands(CLI::App& app, CommandLine& line) {
   add_sequence_options(get_command, line.sequence);
   get_command.add_option("slotfile", line.slot.file, "what action=restore is to read")->required();
   add_quality_options(get_command, line.sequence.quality);
+  add_budget_option(get_command, line.sequence.quality);
   CLI::Option* like = get_command.add_option(
       "--like", line.slot.like, "slot file of such a context; its tokens, unless --tokens");
   get_command.add_option("--flash-attn", line.slot.flash_attn, "flash attention of the context")

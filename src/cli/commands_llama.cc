@@ -63,23 +63,36 @@ Result<SlotRequest> read_request(const SequenceOptions& options, const SlotOptio
   return out;
 }
 
-// Writes the file of the longest prefix of `tokens` that is there; returns its tokens, 0 for none.
+// Leaves of the tokens those that are there, and within a budget of bytes those that it gets.
+Status choose_prefix(Sequence& sequence, std::optional<uint64_t> budget_bytes) {
+  uint32_t n_tokens = 0;
+  if (budget_bytes) {
+    SLUICE_TRY(const client::Fit fit,
+               sequence.cache->fit(sequence.tokens, kKlUnknown, *budget_bytes));
+    n_tokens = fit.pages * sequence.cache->page_tokens();
+    sequence.max_kl = fit.max_kl;
+  } else {
+    SLUICE_TRY(n_tokens, sequence.cache->lookup(sequence.tokens, sequence.max_kl));
+  }
+  sequence.tokens.resize(n_tokens);
+  return {};
+}
+
+// Writes the file of the longest prefix that is there; returns its tokens, 0 for none.
 Result<uint32_t> write_slot(const Sequence& sequence,
                             bool packed,
                             const std::string& path,
                             client::Transfer& moved) {
   std::span<const uint32_t> tokens = sequence.tokens;
-  SLUICE_TRY(const uint32_t there, sequence.cache->lookup(tokens, sequence.max_kl));
-  if (there == 0) {
+  if (tokens.empty()) {
     return 0u;
   }
   // The front of a shorter prefix, where a page turns out damaged, ends where this one does.
-  const size_t state_offset = llama_slot_front(tokens.first(there), packed).size();
-  Bytes file(state_offset + sequence.cache->blob_bytes(there));
-  SLUICE_TRY(
-      const uint32_t n_tokens,
-      sequence.cache->load(
-          tokens.first(there), sequence.max_kl, MutByteSpan(file).subspan(state_offset), moved));
+  const size_t state_offset = llama_slot_front(tokens, packed).size();
+  Bytes file(state_offset + sequence.cache->blob_bytes(static_cast<uint32_t>(tokens.size())));
+  SLUICE_TRY(const uint32_t n_tokens,
+             sequence.cache->load(
+                 tokens, sequence.max_kl, MutByteSpan(file).subspan(state_offset), moved));
   if (n_tokens == 0) {
     return 0u;
   }
@@ -140,11 +153,13 @@ Result<int> llama_get(const SequenceOptions& options,
   SequenceOptions context = options;
   context.file_context = request.context;
   SLUICE_TRY(Sequence sequence, open_context(context, std::move(request.tokens), output));
+  const size_t asked = sequence.tokens.size();
+  SLUICE_CHECK(choose_prefix(sequence, options.quality.bytes));
   client::Transfer moved;
   SLUICE_TRY(uint32_t n_tokens, write_slot(sequence, request.packed, slot.file, moved));
   const std::string& reason = sequence.client->miss_reason;
   if (output.json) {
-    print_document({{"tokens", sequence.tokens.size()},
+    print_document({{"tokens", asked},
                     {"tokens_there", n_tokens},
                     {"pages", moved.pages},
                     {"pages_damaged", moved.pages_damaged},
@@ -153,7 +168,7 @@ Result<int> llama_get(const SequenceOptions& options,
   } else {
     fmt::print("{} of {} tokens {}\n",
                n_tokens,
-               sequence.tokens.size(),
+               asked,
                n_tokens == 0 ? "are there; no file was written" : "are in " + slot.file);
     if (!reason.empty()) {
       fmt::print("why none: {}\n", reason);

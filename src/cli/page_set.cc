@@ -70,6 +70,28 @@ Status check_options(const SequenceOptions& options, const std::vector<std::stri
   return {};
 }
 
+// The pages and rows that a budget of bytes gets.
+Status choose_within(PageSet& set, uint64_t budget_bytes) {
+  client::LlamaCache* cache = set.sequence.cache.get();
+  client::Fit fit;
+  if (cache != nullptr) {
+    SLUICE_TRY(fit, cache->fit(set.sequence.tokens, kKlUnknown, budget_bytes));
+  } else {
+    PageGroup& only = set.groups.front();
+    SLUICE_TRY(fit, only.space->fit(only.keys, kKlUnknown, budget_bytes));
+  }
+  for (size_t g = 0; g < set.groups.size(); ++g) {
+    PageGroup& group = set.groups[g];
+    group.rows = {.max_kl = fit.max_kl, .least_rows = 0};
+    group.keys.resize(fit.pages);
+    if (cache != nullptr) {  // of a window only the last pages
+      const uint32_t n_tokens = fit.pages * group.space->page_geometry().n_tokens;
+      group.first = llama_pages_needed(cache->layout(), static_cast<uint32_t>(g), n_tokens).first;
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<std::vector<Hash32>> parse_keys(const std::vector<std::string>& texts) {
@@ -92,7 +114,7 @@ Result<std::vector<Hash32>> parse_keys(const std::vector<std::string>& texts) {
 size_t PageSet::pages() const {
   size_t out = 0;
   for (const PageGroup& group : groups) {
-    out += group.keys.size();
+    out += group.keys.size() - group.first;
   }
   return out;
 }
@@ -149,7 +171,9 @@ std::map<Hash32, PagePlace> index_pages(const PageSet& set) {
 }
 
 Status choose_rows(PageSet& set, const QualityOptions& options) {
-  uint64_t budget = options.bytes.value_or(0);
+  if (options.bytes) {
+    return choose_within(set, *options.bytes);
+  }
   for (PageGroup& group : set.groups) {
     if (!options.level.empty()) {
       SLUICE_TRY(Descriptor descriptor, parse_descriptor(group.space->descriptor()));
@@ -157,11 +181,6 @@ Status choose_rows(PageSet& set, const QualityOptions& options) {
       group.rows = {.max_kl = kl, .least_rows = 0};
     } else if (options.max_kl) {
       group.rows = {.max_kl = *options.max_kl, .least_rows = 0};
-    } else if (options.bytes) {
-      SLUICE_TRY(client::Fit fit, group.space->fit(group.keys, kKlUnknown, budget));
-      group.rows = {.max_kl = fit.max_kl, .least_rows = 0};
-      group.keys.resize(fit.pages);
-      budget -= fit.stored_bytes;
     }
   }
   return {};
@@ -173,7 +192,7 @@ Status fetch_pages(PageSet& set,
                    const std::function<Status(const FetchedPage&)>& visit) {
   Progress bar(output, label, ProgressUnit::pages, set.pages());
   for (const PageGroup& group : set.groups) {
-    for (size_t i = 0; i < group.keys.size(); ++i) {
+    for (size_t i = group.first; i < group.keys.size(); ++i) {
       Result<client::EncodedPage> got =
           group.space->get_encoded(group.keys[i], group.rows.max_kl, group.rows.least_rows);
       if (got.has_error() && got.error().code == Errc::damaged) {

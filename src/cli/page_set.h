@@ -22,6 +22,7 @@ struct WantedRows {
 struct PageGroup {
   client::Space* space = nullptr;
   std::vector<Hash32> keys;
+  size_t first = 0;             // of keys, that is wanted
   std::vector<Hash32> anchors;  // of keys[i]; kRootKey for none
   WantedRows rows;              // all that are stored
 };
@@ -66,8 +67,8 @@ struct FetchedPage {
   codec::EncodingId encoding_id{};  // what the daemon calls it
 };
 
-// Gives the groups the rows that the options ask for; of a budget of bytes the keys too that fit
-// it, the first group's first. Errors: invalid_argument (level), not_found (no profile says what
+// Gives the groups the rows that the options ask for; of a budget of bytes the keys too that the
+// longest prefix of it needs. Errors: invalid_argument (level), not_found (no profile says what
 // the level costs), as a request.
 Status choose_rows(PageSet& set, const QualityOptions& options);
 

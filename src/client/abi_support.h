@@ -72,6 +72,8 @@ Result<Quality> abi_quality(uint32_t worst_kl, uint32_t put_kl, uint32_t exact_r
 // A transfer as the caller sees it.
 sluice_transfer abi_transfer(const Transfer& moved, uint32_t tokens);
 
+sluice_fit abi_fit(const Fit& fit);
+
 }  // namespace sluice::client
 
 // Returns an error from the enclosing function where a pointer is NULL.

@@ -96,30 +96,29 @@ std::vector<Hash32> LlamaCache::keys(std::span<const uint32_t> tokens) const {
 }
 
 std::span<const Hash32> LlamaCache::group_keys(std::span<const Hash32> keys, size_t group) const {
-  const size_t pages = keys.size() / spaces_.size();
+  const size_t pages = pages_of(keys);
   return keys.subspan(group * pages, pages);
 }
 
-Result<uint32_t> LlamaCache::ask(std::span<const Hash32> keys, uint32_t max_kl) {
+Result<Served> LlamaCache::ask(std::span<const Hash32> keys, uint32_t n_pages, uint32_t max_kl) {
   transport::LookupRequest request;
   request.max_kl = max_kl;
   for (size_t g = 0; g < spaces_.size(); ++g) {
     transport::LookupGroup group;
     SLUICE_TRY(group.handle, spaces_[g]->handle());
     group.window_pages = (windows_[g] + page_tokens_ - 1) / page_tokens_;
-    std::span<const Hash32> own = group_keys(keys, g);
+    std::span<const Hash32> own = group_keys(keys, g).first(n_pages);
     group.keys.assign(own.begin(), own.end());
     request.groups.push_back(std::move(group));
   }
   SLUICE_TRY(const std::shared_ptr<transport::Requester> requester, client_.requester());
   SLUICE_TRY(transport::LookupReply reply, requester->lookup(request, client_.call_options()));
-  const size_t n_pages = keys.size() / spaces_.size();
   if (reply.common_pages > n_pages) {
     return SLUICE_ERR(
         Errc::protocol_error, "LOOKUP of {} pages answered with {}", n_pages, reply.common_pages);
   }
   client_.miss_reason = reply.miss_reason;
-  return reply.common_pages;
+  return served(reply);
 }
 
 Result<uint32_t> LlamaCache::lookup(std::span<const uint32_t> tokens, uint32_t max_kl) {
@@ -128,8 +127,21 @@ Result<uint32_t> LlamaCache::lookup(std::span<const uint32_t> tokens, uint32_t m
   if (all.empty()) {
     return 0u;
   }
-  SLUICE_TRY(uint32_t n_pages, ask(all, max_kl));
-  return n_pages * page_tokens_;
+  SLUICE_TRY(const Served found, ask(all, pages_of(all), max_kl));
+  return found.pages * page_tokens_;
+}
+
+Result<Fit> LlamaCache::fit(std::span<const uint32_t> tokens,
+                            uint32_t max_kl,
+                            uint64_t budget_bytes) {
+  Client::Call call(client_);
+  const std::vector<Hash32> all = keys(tokens);
+  auto look_up = [&](uint32_t n_pages, uint32_t kl) { return ask(all, n_pages, kl); };
+  SLUICE_TRY(const Fit fit, fit_bytes(pages_of(all), max_kl, budget_bytes, look_up));
+  if (fit.pages != 0) {
+    client_.miss_reason.clear();  // of a finer level that nothing has
+  }
+  return fit;
 }
 
 Result<uint32_t> LlamaCache::store(std::span<const uint32_t> tokens,
@@ -145,7 +157,7 @@ Result<uint32_t> LlamaCache::store(std::span<const uint32_t> tokens,
                       tokens.size());
   }
   std::vector<Hash32> all = keys(tokens);
-  const auto n_pages = static_cast<uint32_t>(all.size() / spaces_.size());
+  const uint32_t n_pages = pages_of(all);
   for (size_t g = 0; g < spaces_.size() && n_pages != 0; ++g) {
     PageRange held = llama_pages(state, layout_, static_cast<uint32_t>(g));
     const uint32_t end = std::min(held.first + held.count, n_pages);
@@ -237,10 +249,10 @@ Result<uint32_t> LlamaCache::load(std::span<const uint32_t> tokens,
   Client::Call call(client_);
   std::vector<Hash32> all = keys(tokens);
   for (int round = 0; round < kLoadRoundsMax && !all.empty(); ++round) {
-    SLUICE_TRY(uint32_t n_pages, ask(all, max_kl));
-    SLUICE_TRY(uint32_t whole, fill(all, n_pages, max_kl, blob, out));
-    if (whole == n_pages) {
-      return n_pages * page_tokens_;
+    SLUICE_TRY(const Served found, ask(all, pages_of(all), max_kl));
+    SLUICE_TRY(uint32_t whole, fill(all, found.pages, max_kl, blob, out));
+    if (whole == found.pages) {
+      return whole * page_tokens_;
     }
     if (round == kLoadRoundsMax - 2) {
       all = keys(tokens.first(size_t{whole} * page_tokens_));
@@ -260,7 +272,7 @@ Result<uint32_t> LlamaCache::load_keys(std::span<const Hash32> keys,
                       keys.size(),
                       spaces_.size());
   }
-  const auto n_pages = static_cast<uint32_t>(keys.size() / spaces_.size());
+  const uint32_t n_pages = pages_of(keys);
   SLUICE_TRY(uint32_t whole, fill(keys, n_pages, max_kl, blob, out));
   return whole == n_pages ? n_pages * page_tokens_ : 0u;
 }

@@ -46,6 +46,10 @@ class LlamaCache {
   // Errors: as a request.
   Result<uint32_t> lookup(std::span<const uint32_t> tokens, uint32_t max_kl);
 
+  // What a load that moves no more than `budget_bytes` should ask for, in all groups together
+  // (fit_bytes). Errors: as a request.
+  Result<Fit> fit(std::span<const uint32_t> tokens, uint32_t max_kl, uint64_t budget_bytes);
+
   // Stores the full pages of tokens[0, n) out of a blob that begins with them; pages that the
   // daemon has are not sent, unless `ack` asks for the disk. Returns the tokens of these pages.
   // Errors: as check_llama_state (before anything is put), bad_value (fewer cells than tokens), as
@@ -80,6 +84,8 @@ class LlamaCache {
 
   const LlamaLayout& layout() const { return layout_; }
 
+  uint32_t page_tokens() const { return page_tokens_; }
+
   size_t groups() const { return spaces_.size(); }
 
   Space& space(size_t group) { return *spaces_[group]; }
@@ -87,9 +93,15 @@ class LlamaCache {
  private:
   LlamaCache(Client& client, LlamaLayout layout) : client_(client), layout_(std::move(layout)) {}
 
-  // Pages that every group can serve.
-  Result<uint32_t> ask(std::span<const Hash32> keys, uint32_t max_kl);
-  // One group's keys out of keys[group][page].
+  // What every group can serve of their first n_pages.
+  Result<Served> ask(std::span<const Hash32> keys, uint32_t n_pages, uint32_t max_kl);
+
+  // Of each group in keys[group][page].
+  uint32_t pages_of(std::span<const Hash32> keys) const {
+    return static_cast<uint32_t>(keys.size() / spaces_.size());
+  }
+
+  // One group's keys out of these.
   std::span<const Hash32> group_keys(std::span<const Hash32> keys, size_t group) const;
   Status store_group(size_t group,
                      std::span<const Hash32> keys,

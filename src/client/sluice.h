@@ -296,6 +296,13 @@ SLUICE_API int sluice_llama_lookup(sluice_llama* llama,
                                    size_t n_tokens,
                                    uint32_t max_kl,
                                    uint32_t* tokens_out);
+/* As sluice_space_fit, of all groups together; pages: of page_tokens each. */
+SLUICE_API int sluice_llama_fit(sluice_llama* llama,
+                                const uint32_t* tokens,
+                                size_t n_tokens,
+                                uint32_t max_kl,
+                                uint64_t budget_bytes,
+                                sluice_fit* out);
 /* Stores the full pages of a sequence. `blob` is what llama_state_seq_get_data wrote for a sequence
  * that holds exactly tokens[0, n_tokens) from position 0, or more tokens after them. The blob is
  * checked whole before anything is put. ack: one of SLUICE_ACK_*. Errors: layout_mismatch (names

@@ -91,6 +91,10 @@ sluice_transfer abi_transfer(const Transfer& moved, uint32_t tokens) {
           .stored_bytes = moved.stored_bytes};
 }
 
+sluice_fit abi_fit(const Fit& fit) {
+  return {.pages = fit.pages, .max_kl = fit.max_kl, .stored_bytes = fit.stored_bytes};
+}
+
 }  // namespace sluice::client
 
 extern "C" {

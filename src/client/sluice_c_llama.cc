@@ -124,6 +124,22 @@ int sluice_llama_lookup(sluice_llama* llama,
   });
 }
 
+int sluice_llama_fit(sluice_llama* llama,
+                     const uint32_t* tokens,
+                     size_t n_tokens,
+                     uint32_t max_kl,
+                     uint64_t budget_bytes,
+                     sluice_fit* out) {
+  return abi_guarded([&]() -> Status {
+    SLUICE_REQUIRE(llama);
+    SLUICE_REQUIRE(tokens);
+    SLUICE_REQUIRE(out);
+    SLUICE_TRY(auto fit, llama->cache->fit({tokens, n_tokens}, max_kl, budget_bytes));
+    *out = sluice::client::abi_fit(fit);
+    return {};
+  });
+}
+
 int sluice_llama_store(sluice_llama* llama,
                        const uint32_t* tokens,
                        size_t n_tokens,

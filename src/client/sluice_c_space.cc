@@ -170,7 +170,7 @@ int sluice_space_fit(sluice_space* space,
     SLUICE_REQUIRE(keys);
     SLUICE_REQUIRE(out);
     SLUICE_TRY(auto fit, space->space->fit(abi_read_keys(keys, n_keys), max_kl, budget_bytes));
-    *out = {.pages = fit.pages, .max_kl = fit.max_kl, .stored_bytes = fit.stored_bytes};
+    *out = sluice::client::abi_fit(fit);
     return {};
   });
 }

@@ -7,29 +7,6 @@
 #include "src/client/put_window.h"
 
 namespace sluice::client {
-namespace {
-
-// Levels that a fit tries: pages of one profile have four. Each costs a round trip.
-constexpr int kFitStepsMax = 6;
-
-uint64_t stored_bytes(std::span<const transport::LookupPage> pages) {
-  uint64_t bytes = 0;
-  for (const transport::LookupPage& page : pages) {
-    bytes += page.stored_bytes;
-  }
-  return bytes;
-}
-
-uint32_t worst_kl(std::span<const transport::LookupPage> pages) {
-  uint32_t worst = 0;
-  for (const transport::LookupPage& page : pages) {
-    worst = std::max(worst, page.kl);
-  }
-  return worst;
-}
-
-}  // namespace
-
 Space::Space(Client& client, Bytes descriptor, Quality quality)
     : client_(client),
       descriptor_(std::move(descriptor)),
@@ -78,8 +55,7 @@ Result<Space::Opened> Space::opened() {
   return Opened{std::move(requester), handle_};
 }
 
-Result<std::vector<transport::LookupPage>> Space::look_up(std::span<const Hash32> keys,
-                                                          uint32_t max_kl) {
+Result<transport::LookupReply> Space::look_up(std::span<const Hash32> keys, uint32_t max_kl) {
   SLUICE_TRY(Opened open, opened());
   transport::LookupRequest request;
   request.max_kl = max_kl;
@@ -94,37 +70,27 @@ Result<std::vector<transport::LookupPage>> Space::look_up(std::span<const Hash32
                       keys.size(),
                       reply.common_pages);
   }
-  return std::move(reply.groups[0].pages);
+  return reply;
 }
 
 Result<uint32_t> Space::lookup(std::span<const Hash32> keys, uint32_t max_kl) {
   Client::Call call(client_);
-  SLUICE_TRY(const std::vector<transport::LookupPage> pages, look_up(keys, max_kl));
-  return static_cast<uint32_t>(pages.size());
+  SLUICE_TRY(const transport::LookupReply reply, look_up(keys, max_kl));
+  return reply.common_pages;
 }
 
 Result<Fit> Space::fit(std::span<const Hash32> keys, uint32_t max_kl, uint64_t budget_bytes) {
   Client::Call call(client_);
-  SLUICE_TRY(std::vector<transport::LookupPage> pages, look_up(keys, max_kl));
-  const std::string reason = client_.miss_reason;
-  const size_t all = pages.size();
-  while (stored_bytes(pages) > budget_bytes) {
-    pages.pop_back();
+  auto ask = [&](uint32_t pages, uint32_t kl) -> Result<Served> {
+    SLUICE_TRY(const transport::LookupReply reply, look_up(keys.first(pages), kl));
+    return served(reply);
+  };
+  SLUICE_TRY(const Fit fit,
+             fit_bytes(static_cast<uint32_t>(keys.size()), max_kl, budget_bytes, ask));
+  if (fit.pages != 0) {
+    client_.miss_reason.clear();  // of a finer level that nothing has
   }
-  Fit best{.pages = static_cast<uint32_t>(pages.size()),
-           .max_kl = max_kl,
-           .stored_bytes = stored_bytes(pages)};
-  for (int step = 0; step < kFitStepsMax && best.pages == all && worst_kl(pages) != 0; ++step) {
-    // Whatever is of the worst quality has to come finer now.
-    const uint32_t finer = worst_kl(pages) - 1;
-    SLUICE_TRY(pages, look_up(keys, finer));
-    if (pages.size() < all || stored_bytes(pages) > budget_bytes) {
-      break;
-    }
-    best = {.pages = best.pages, .max_kl = finer, .stored_bytes = stored_bytes(pages)};
-  }
-  client_.miss_reason = reason;
-  return best;
+  return fit;
 }
 
 // Into encoded_. f32 that is not exactly f16 or bf16 has no exact row: such a page is stored

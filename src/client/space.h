@@ -14,6 +14,7 @@
 
 #include "codec/codec.h"
 #include "src/base/result.h"
+#include "src/client/byte_budget.h"
 #include "src/client/client.h"
 #include "src/client/profile_set.h"
 #include "src/model/chain.h"
@@ -41,13 +42,6 @@ struct Wanted {
   uint32_t max_kl = 0;       // the worst quality; no more is fetched than makes it
   uint32_t first_layer = 0;  // of the page's layers, counted from 0
   uint32_t layers = 0;       // so many; 0 (and first_layer 0): all
-};
-
-// The best that fits a budget of bytes.
-struct Fit {
-  uint32_t pages = 0;
-  uint32_t max_kl = 0;        // to get them with
-  uint64_t stored_bytes = 0;  // that come then
 };
 
 // A page as it is stored: the header and its first rows, as far as they were fetched.
@@ -111,9 +105,7 @@ class Space {
   // Errors: as a request.
   Result<uint32_t> lookup(std::span<const Hash32> keys, uint32_t max_kl);
 
-  // What a get of no more than `budget_bytes` should ask for: all pages that there are within
-  // max_kl, at the finest quality at which they fit, tried from max_kl on; where they do not even
-  // fit at max_kl, as many from the first on as do. Errors: as a request.
+  // What a get of no more than `budget_bytes` should ask for (fit_bytes). Errors: as a request.
   Result<Fit> fit(std::span<const Hash32> keys, uint32_t max_kl, uint64_t budget_bytes);
 
   // Encodes and puts those pages of a chain that the daemon lacks: `load(page)` gives the tensors
@@ -190,7 +182,7 @@ class Space {
     ByteSpan bytes;
   };
 
-  Result<std::vector<transport::LookupPage>> look_up(std::span<const Hash32> keys, uint32_t max_kl);
+  Result<transport::LookupReply> look_up(std::span<const Hash32> keys, uint32_t max_kl);
   Result<EncodedPage> fetch(const transport::GetPageRequest& page, uint32_t max_kl);
   Result<size_t> encode(const Hash32& key, uint32_t page_index, ByteSpan tensors);
   Status check_wanted(const Wanted& wanted) const;

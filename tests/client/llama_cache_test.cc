@@ -109,6 +109,26 @@ TEST_P(LlamaCacheTest, LoadRestoresThePagesOfTheStoredBlob) {
   EXPECT_GT(loaded.pages, 0u);
 }
 
+TEST_P(LlamaCacheTest, ABudgetOfBytesGetsWhatFitsOfAllGroups) {
+  const uint32_t n_tokens = 4 * kPage;
+  auto cache = open(true);
+  Transfer stored;
+  ASSERT_TRUE(
+      cache
+          ->store(
+              tokens(n_tokens), random_blob(layout(true), n_tokens, 1), transport::Ack::ram, stored)
+          .has_value());
+  const Fit all = *cache->fit(tokens(n_tokens), 0, stored.stored_bytes);
+  EXPECT_EQ(all.pages, 4u);
+  Bytes out(cache->blob_bytes(n_tokens));
+  Transfer loaded;
+  ASSERT_EQ(*cache->load(tokens(n_tokens), all.max_kl, out, loaded), n_tokens);
+  EXPECT_EQ(loaded.stored_bytes, all.stored_bytes);
+  const Fit fewer = *cache->fit(tokens(n_tokens), 0, all.stored_bytes - 1);
+  EXPECT_EQ(fewer.pages, GetParam() == 0 ? 3u : 0u);  // a window's pages are there for four alone
+  EXPECT_LT(fewer.stored_bytes, all.stored_bytes);
+}
+
 TEST_P(LlamaCacheTest, FlashAttentionOnAndOffShareTheirPages) {
   const uint32_t n_tokens = 3 * kPage;
   const Bytes on = random_blob(layout(true), n_tokens, 2);

@@ -253,6 +253,7 @@ TEST_F(AbiTest, NullArgumentsAreNamed) {
   sluice_page* page = nullptr;
   EXPECT_EQ(sluice_level_kl(client_, &byte, 1, nullptr, &number), SLUICE_INVALID_ARGUMENT);
   EXPECT_EQ(sluice_space_fit(nullptr, &byte, 1, 0, 1, &fit), SLUICE_INVALID_ARGUMENT);
+  EXPECT_EQ(sluice_llama_fit(nullptr, &number, 1, 0, 1, &fit), SLUICE_INVALID_ARGUMENT);
   EXPECT_EQ(sluice_space_get_layers(nullptr, &byte, 1, 0, 0, 0, 1, &byte, 1, &moved_),
             SLUICE_INVALID_ARGUMENT);
   EXPECT_EQ(sluice_page_get(nullptr, &byte, 0, 0, &page), SLUICE_INVALID_ARGUMENT);

@@ -127,6 +127,9 @@ class LossyPages(harness.StoredDocument):
             self.assertEqual(restored, 256, reader.last_error)
             moved.append(reader.last_transfer.stored_bytes)
         self.assertEqual(moved, sorted(set(moved)))
+        for budget, tokens in ((moved[1], 256), (moved[0], 256), (moved[0] - 1, 192)):
+            reader = self.connect(profiles=[path], max_kl="q3", max_bytes=budget)
+            self.assertEqual(reader.lookup(self.document), tokens)
         # The context holds what the last of them, the exact reader, restored.
         self.assertEqual(self.engine.answer(self.document, 256), self.cold)
         without = self.exact()
@@ -159,6 +162,11 @@ class LossyPages(harness.StoredDocument):
             )
             self.assertEqual((put["pages"], put["tokens_there"]), (4, 256))
         self.assertLess(sizes[0], sizes[1])
+        q3 = self.daemon.command("llama", "get", *which, "--level", "q3", slot)["bytes"]
+        for budget, tokens in ((q3, 256), (q3 - 1, 192)):
+            got = self.daemon.command("llama", "get", *which, "--bytes", str(budget), slot)
+            self.assertEqual(got["tokens_there"], tokens)
+            self.assertLessEqual(got["bytes"], budget)
 
     def test_an_exact_put_replaces_them_and_never_the_reverse(self):
         lossy = self.connect()

@@ -467,6 +467,13 @@ class Calls {
           llama_, maybe(tokens.data()), tokens.size(), max_kl, maybe(&count));
     });
     SLUICE_ASSERT(done ? count <= tokens.size() : is_untouched(count));
+    const uint64_t budget = program_.number();
+    sluice_fit fit{};
+    works([&] {
+      return sluice_llama_fit(
+          llama_, maybe(tokens.data()), tokens.size(), max_kl, budget, maybe(&fit));
+    });
+    SLUICE_ASSERT(fit.pages <= tokens.size() && fit.max_kl <= max_kl && fit.stored_bytes <= budget);
   }
 
   // Of the context that is open. Requires: one is.

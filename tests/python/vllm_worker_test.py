@@ -11,7 +11,7 @@ from sluice_kv import api
 from sluice_kv.load_choice import LoadChoice
 from sluice_kv.vllm_layout import PagedCache
 from sluice_kv.vllm_plan import Planner, Shape, StepPlan
-from sluice_kv.vllm_worker import Connection, Mover
+from sluice_kv.vllm_worker import Connection, Mover, Quality
 
 SHAPE = Shape(layers=2, heads=1, dim=4, block_tokens=64, page_tokens=64)
 PAGE_BYTES = SHAPE.page_bytes(4)
@@ -27,10 +27,15 @@ class Store:
     def __init__(self):
         self.pages: dict[bytes, bytes] = {}
         self.gets = 0
+        self.kls: set[int] = set()  # that were asked for
+
+    def fit(self, keys, budget_bytes, max_kl) -> api.Fit:
+        return api.Fit(len(keys), min(max_kl, budget_bytes), 0)
 
     def get(self, keys, tensors, first_page=0, max_kl=0) -> api.Transfer:
         moved, out = api.Transfer(), memoryview(tensors).cast("B")
         self.gets += 1
+        self.kls.add(max_kl)
         for at, key in enumerate(keys):
             if key not in self.pages:
                 break
@@ -54,10 +59,10 @@ class Rank(unittest.TestCase):
         elements = SHAPE.block_tokens * SHAPE.token_elements
         self.where = torch.arange(elements).view(2, 64, 1, 4)
 
-    def mover(self, save_bytes: int = 1 << 20) -> Mover:
+    def mover(self, save_bytes: int = 1 << 20, quality: Quality = Quality()) -> Mover:
         caches = [torch.randn(BLOCKS, self.where.numel()) for _ in range(SHAPE.layers)]
         self.cache = PagedCache(caches, self.where, SHAPE)
-        mover = Mover(self.cache, 0, lambda: Connection(None, 1000, b""), save_bytes)
+        mover = Mover(self.cache, 0, lambda: Connection(None, 1000, b"", quality), save_bytes)
         self.addCleanup(mover.close)
         return mover
 
@@ -112,6 +117,15 @@ class Rank(unittest.TestCase):
         self.assertTrue(torch.equal(self.pages_held(), held))
         ((name, tokens, _),) = mover.take_timings().loads
         self.assertEqual((name, tokens), ("b", PAGES * 64))
+
+    def test_a_load_within_a_budget_of_bytes_asks_for_the_quality_that_fits(self):
+        self.save(mover := self.mover(), "a")
+        self.wait_until_saved(mover)
+        self.assertEqual(self.loaded(self.mover(), "b"), set())
+        self.assertEqual(self.store.kls, {0})
+        mover = self.mover(quality=Quality(max_kl=9000, max_bytes=77))
+        self.assertEqual(self.loaded(mover, "c"), set())
+        self.assertEqual(self.store.kls, {0, 77})
 
     def test_a_request_that_is_aborted_ends_its_load_all_the_same(self):
         """The engine keeps its blocks until the load has ended."""
