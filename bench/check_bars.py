@@ -53,7 +53,7 @@ def bars():
     yield from speed_bars()
     for row in load("quickstart.json")["rows"]:
         ratio = row["ttft_warm_s"] / row["ttft_cold_s"]
-        what = f"warm TTFT to cold, from {row['source']}"
+        what = f"warm TTFT to cold, {row['level']} from {row['source']}"
         yield what, ratio, WARM_TO_COLD_MAX, ratio <= WARM_TO_COLD_MAX
     ratio = load("transport.json")["get_to_raw"]
     yield "GET to raw socket", ratio, GET_TO_RAW_MIN, ratio >= GET_TO_RAW_MIN

@@ -106,7 +106,7 @@ def codec_speed() -> str:
 def quickstart() -> str:
     groups = [
         (
-            f"pages from {row['source']}",
+            f"{row['level']} from {row['source']}",
             [plain("cold prefill", row["ttft_cold_s"]), plain("warm", row["ttft_warm_s"])],
         )
         for row in load("quickstart.json")["rows"]

@@ -7,6 +7,7 @@ allowance above.
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 Point = tuple[float, float]  # bits an element, mean KL in nats
 
@@ -20,6 +21,10 @@ SHORT_PAGE_TOKENS, SHORT_ALLOWED = 64, 1.04  # times the line
 # For profiles whose name says givens, times the line through one that says dense, where a result has
 # both; times that of the points where it has not.
 GIVENS_ALLOWED = 1.12
+# A profile whose name says NAME-single has one level, which is coded at once: times its bits, NAME's
+# levels, which are coded as what each adds to the one before, on their line at its KL.
+SINGLE = "-single"
+EMBEDDED_ALLOWED = 1.03
 EXACT_MAX = {"exact on q3": 9.7, "exact on q1": 10.3}  # bits an element
 
 
@@ -56,6 +61,9 @@ def verdicts(rows: list[dict], points: list[Point]) -> list[Verdict]:
     """Judges the rows of Sluice on one text: lossy ones, and exact ones behind a profile's rows."""
     out = []
     for row in filter(is_ours, rows):
+        if SINGLE in row["codec"]:
+            out += _embedded(row, rows)
+            continue
         if row["kl_mean"] > 0:
             bar = _lossy_bar(row, rows, points)
         elif row["level"] in EXACT_MAX:
@@ -73,17 +81,31 @@ def is_ours(row: dict) -> bool:
 
 def _lossy_bar(row: dict, rows: list[dict], points: list[Point]) -> float:
     if "givens" in row["codec"]:
-        dense = [
-            (other["bpe"], other["kl_mean"])
-            for other in rows
-            if "dense" in other["codec"] and other["kl_mean"] > 0
-            and other["page_tokens"] == row["page_tokens"]
-        ]  # fmt: skip
+        dense = _line(rows, row["page_tokens"], lambda codec: "dense" in codec and SINGLE not in codec)
         if len(dense) > 1:
             return GIVENS_ALLOWED * bits_at(dense, row["kl_mean"])
     allowed = SHORT_ALLOWED if row["page_tokens"] <= SHORT_PAGE_TOKENS else 1.0
     allowed *= GIVENS_ALLOWED if "givens" in row["codec"] else 1.0
     return allowed * bits_at(points, row["kl_mean"])
+
+
+def _embedded(row: dict, rows: list[dict]) -> list[Verdict]:
+    """Judges a profile's levels by one that has the row's alone; nothing where there are none."""
+    name = row["codec"].split(SINGLE)[0]
+    line = _line(rows, row["page_tokens"], lambda codec: codec == name)
+    if len(line) < 2 or row["kl_mean"] == 0:
+        return []
+    bpe, bar = bits_at(line, row["kl_mean"]), EMBEDDED_ALLOWED * row["bpe"]
+    return [Verdict(name, f"against {row['codec']}", row["page_tokens"], bpe, row["kl_mean"], bar)]
+
+
+def _line(rows: list[dict], page_tokens: int, is_part: Callable[[str], bool]) -> list[Point]:
+    """Returns the lossy levels of codecs whose name is_part, in the same pages."""
+    return [
+        (row["bpe"], row["kl_mean"])
+        for row in filter(is_ours, rows)
+        if is_part(row["codec"]) and row["kl_mean"] > 0 and row["page_tokens"] == page_tokens
+    ]
 
 
 def _letters(name: str) -> str:

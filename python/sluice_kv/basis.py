@@ -61,7 +61,9 @@ def fit_givens(covariance: np.ndarray, stages: int = STAGES) -> Givens:
 def best_pairs(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Pairs all channels, those whose correlation is largest first."""
     variance = covariance.diagonal()
-    correlation = covariance**2 / np.outer(variance, variance)
+    correlation = np.nan_to_num(covariance**2 / np.outer(variance, variance))
+    # Equal both ways to the last bit: else a circle of three, each the next one's best, has no pair.
+    correlation = np.maximum(correlation, correlation.T)
     np.fill_diagonal(correlation, -1)
     number = np.arange(len(covariance))
     first, second = [], []

@@ -10,8 +10,9 @@
 another document. `compare` answers cold (prefill everything) and warm (restore, prefill the rest),
 and then once more with pages of the other document in place of the document's first ones, which
 must change logits and answer. `restore` answers warm, once: for a daemon that was started anew.
-`lossy` does both with pages that a profile makes smaller, apart from the others' by a salt, and
-measures what that does to the next tokens of other texts.
+`lossy` does both with pages that a profile makes smaller, apart from the others' by a salt: it stores
+all levels once, answers warm on each, and measures what that does to the answer's logits and to the
+next tokens of other texts.
 
 Every prefill is cut at P, the document's last page boundary: [0, P) in batches of 64 or more, then
 tail and question in one batch. llama.cpp takes another attention kernel for batches below 64
@@ -37,7 +38,7 @@ CONTROL_PAGES_MAX = 4
 SPARE_TOKENS = 64
 TIERS = ("ram", "disk")
 LOSSY_SALT = b"lossy"
-LOSSY_KL = 10_000  # micro-nats: the quality that the lossy run accepts, of whatever profile
+LOSSY_LEVELS = ("q3", "q2", "q1")
 LOSSY_TEXTS = ("GPL-2", "LGPL-2.1", "MPL-2.0", "Apache-2.0")
 
 
@@ -67,20 +68,22 @@ class Job:
             threads=args.threads,
             flash_attn=args.flash_attn == "on",
         )
-        lossy = (
-            {"salt": LOSSY_SALT, "max_kl": LOSSY_KL, "put_kl": LOSSY_KL, "profiles": [args.profile]}
-            if args.profile
-            else {}
-        )
-        self.cache = Connector(
-            self.model, self.context, args.socket, deadline_ms=args.deadline_ms, **lossy
-        )
-        if not self.cache.wait_ready():
-            raise SystemExit(f"no connection to sluiced at {args.socket}: {self.cache.last_error}")
+        self.cache = self.connect(put_kl=LOSSY_LEVELS[-1]) if args.profile else self.connect()
         say(
             f"engine {args.role}: model loaded in {time.monotonic() - started:.1f} s,"
             f" {len(self.document)} document tokens, {len(self.prompt)} with the question"
         )
+
+    def connect(self, **quality) -> Connector:
+        args = self.args
+        if args.profile:
+            quality |= {"salt": LOSSY_SALT, "profiles": [args.profile]}
+        cache = Connector(
+            self.model, self.context, args.socket, deadline_ms=args.deadline_ms, **quality
+        )
+        if not cache.wait_ready():
+            raise SystemExit(f"no connection to sluiced at {args.socket}: {cache.last_error}")
+        return cache
 
     def _document(self, args) -> list[int]:
         room = self.model.context_tokens - args.answer_tokens - 4 * SPARE_TOKENS
@@ -162,7 +165,7 @@ def compare(job: Job) -> dict:
         wanted = json.load(file)
     cold = [_run(job, "cold", i) for i in range(job.args.runs)]
     cold_answer = job.answer()
-    result = _warm(job, wanted, job.args.runs)
+    result = _warm(job, job.cache, wanted, job.args.runs)
     return {
         **result,
         "ttft_cold_s": statistics.median(run["ttft_s"] for run in cold),
@@ -176,38 +179,47 @@ def compare(job: Job) -> dict:
 def restore(job: Job) -> dict:
     """A process after the daemon was started anew."""
     with open(job.args.expect) as file:
-        return _warm(job, json.load(file), 1)
+        return _warm(job, job.cache, json.load(file), 1)
 
 
 def lossy(job: Job) -> dict:
-    """Stores and restores the document within a profile's quality, and measures that quality."""
-    from sluice_kv import llama_quality  # needs numpy, which the other roles do not
+    """Stores the document at all levels of a profile, restores it at each, and measures what is lost."""
+    from sluice_kv import llama_quality, quality  # need numpy, which the other roles do not
 
-    promised = job.cache.encoded_kl()
-    if promised == 0:
+    if job.cache.encoded_kl() == 0:
         raise SystemExit(f"{job.args.profile} is not for this model: nothing lossy is stored")
-    job.context.clear()
-    job.context.decode(job.document[: job.split])
-    _stored(job, job.document[: job.split], job.context.state_get())
     with open(job.args.expect) as file:
-        result = _warm(job, json.load(file), job.args.runs)
+        wanted = json.load(file)
+    job.first_token(at_split=lambda: _stored(job, job.document[: job.split], job.context.state_get()))
+    exact = llama_quality.continued(job.context, wanted["answer"])
+    readers = {level: job.connect(max_kl=level) for level in LOSSY_LEVELS}
+    levels = []
+    for level, reader in readers.items():
+        result = _warm(job, reader, wanted, job.args.runs)
+        job.first_token(lambda reader=reader: reader.restore_keys(reader.keys(job.document)))
+        answer = quality.compare(exact, llama_quality.continued(job.context, wanted["answer"]))
+        mean, top1 = float(answer.kl.mean()), float(answer.agrees.mean())
+        levels.append({"level": level, **result, "answer_kl": mean, "answer_top1": top1})
     texts = [read_text(f"{LICENSES}/{name}") for name in LOSSY_TEXTS]
-    measured = llama_quality.measure(job.context, job.cache, llama_quality.cut(job.model, texts))
-    say(f"engine lossy: next-token KL {measured['kl_mean']:.5f} on {', '.join(LOSSY_TEXTS)}")
-    return {**result, "kl_promised": promised / 1e6, "texts": LOSSY_TEXTS, "quality": measured}
+    windows = llama_quality.cut(job.model, texts)
+    measured = llama_quality.measure(job.context, job.cache, readers, windows)
+    for result in levels:
+        result["quality"] = measured[result["level"]]
+        say(f"engine lossy: {result['level']}: next-token KL {result['quality']['kl_mean']:.5f}")
+    return {"levels": levels, "texts": LOSSY_TEXTS}
 
 
-def _warm(job: Job, wanted: dict, runs: int) -> dict:
+def _warm(job: Job, cache: Connector, wanted: dict, runs: int) -> dict:
     """Answers on restored pages and compares with what process A got."""
-    before = job.cache.stats()
-    warm = [_run(job, "warm", i, lambda: job.cache.restore(job.prompt)) for i in range(runs)]
+    before = cache.stats()
+    warm = [_run(job, "warm", i, lambda: cache.restore(job.prompt)) for i in range(runs)]
     answer = job.answer()
-    after = job.cache.stats()
+    after = cache.stats()
     hits = {tier: after.get(f"{tier}_hits", 0) - before.get(f"{tier}_hits", 0) for tier in TIERS}
     # What the connector tried first, to learn how fast loading is, comes again: from RAM.
     if hits["disk"] * PAGE_TOKENS >= job.split * runs:
         hits["ram"] = 0
-    moved = job.cache.last_transfer
+    moved = cache.last_transfer
     return {
         "tokens": len(job.document),
         "tokens_reused": min(run["tokens_reused"] for run in warm),

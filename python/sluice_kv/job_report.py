@@ -40,10 +40,11 @@ def one_of(values) -> str:
 
 
 def make_row(compared: dict, pages: list[dict]) -> dict:
+    """compared: with its "level", where that is not all that the pages have."""
     dtype = one_of(plane["dtype"] for page in pages for plane in page["planes"])
     elements = compared["raw_bytes"] / ELEMENT_BYTES[dtype]
     return {
-        "level": one_of(page["rows"][-1]["level"] for page in pages),
+        "level": compared.get("level") or one_of(page["rows"][-1]["level"] for page in pages),
         "encoding": one_of(page["encoding"] for page in pages),
         "source": compared["source"],
         "dtype": dtype,
@@ -64,6 +65,23 @@ def with_quality(row: dict, quality: dict | None) -> dict:
         quality = {"kl_mean": 0.0, "top1": 1.0} if row["same_logits"] else {}
     unknown = {"kl_mean": math.nan, "top1": math.nan}
     return {**row, **unknown, **{key: quality[key] for key in QUALITY if key in quality}}
+
+
+def lossy_row(level: dict, pages: list[dict], compared: dict) -> dict:
+    row = make_row({**level, "ttft_cold_s": compared["ttft_cold_s"]}, pages)
+    answer = {name: level[name] for name in ("answer_kl", "answer_top1")}
+    (promised,) = {r["kl"] for page in pages for r in page["rows"] if r["level"] == level["level"]}
+    return {**with_quality(row, level["quality"]), **answer, "kl_promised": promised / 1e6}
+
+
+def quality_line(row: dict) -> str:
+    low, high = row["kl_interval"]
+    return (
+        f"{row['level']}: next-token KL {row['kl_mean']:.5f} nats, 95 % interval {low:.5f} to"
+        f" {high:.5f} over {row['windows']} windows, {row['tokens']} tokens, the profile says"
+        f" {row['kl_promised']:.5f}; of the answer's tokens {row['answer_kl']:.5f}, top-1"
+        f" {row['answer_top1']:.3f}"
+    )
 
 
 def after_restarts(compared: dict, runs: list[dict]) -> dict:
@@ -131,8 +149,7 @@ def main() -> int:
     disk = rows[-1] if args.restored else None
     if args.lossy:
         lossy, lossy_pages = map(read, args.lossy)
-        lossy["ttft_cold_s"] = compared["ttft_cold_s"]
-        rows.append(with_quality(make_row(lossy, lossy_pages), lossy["quality"]))
+        rows += [lossy_row(level, lossy_pages, compared) for level in lossy["levels"]]
     control = compared["control"]
     print(f"\nAnswer: {compared['answer'].strip()}\n")
     print(table(rows))
@@ -145,13 +162,9 @@ def main() -> int:
         f"control, {control['pages']} of the pages taken from another document: same logits"
         f" {control['same_logits']}, same answer {control['same_answer']}"
     )
-    if args.lossy:
-        low, high = rows[-1]["kl_interval"]
-        print(
-            f"lossy: next-token KL {rows[-1]['kl_mean']:.5f} nats, 95 % interval {low:.5f} to"
-            f" {high:.5f} over {rows[-1]['windows']} windows, {rows[-1]['tokens']} tokens; the"
-            f" profile says {lossy['kl_promised']:.5f}"
-        )
+    for row in rows:
+        if "answer_kl" in row:
+            print(quality_line(row))
     if args.json:
         with open(args.json, "w") as file:
             json.dump({"rows": rows, "control": control}, file, indent=1)
@@ -159,8 +172,9 @@ def main() -> int:
     found = problems(rows, compared["split"], control)
     if disk and disk["source"] != "disk":
         found.append(f"after a restart pages came from {disk['source'] or 'nowhere'}, not disk")
-    if args.lossy and rows[-1]["encoding"] != "progressive":
-        found.append(f"the lossy pages are {rows[-1]['encoding']}, not progressive")
+    for row in rows:
+        if row["level"] != "exact" and row["encoding"] != "progressive":
+            found.append(f"the pages of {row['level']} are {row['encoding']}, not progressive")
     for problem in found:
         print(f"FAILED: {problem}", file=sys.stderr)
     return 1 if found else 0

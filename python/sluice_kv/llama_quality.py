@@ -30,28 +30,43 @@ def cut(
     return out
 
 
-def measure(context: Context, cache: Connector, windows: Iterable[list[int]]) -> dict:
-    """Stores each window's context, restores it, and returns what quality.summary says.
+def measure(
+    context: Context, writer: Connector, readers: dict[str, Connector], windows: Iterable[list[int]]
+) -> dict[str, dict]:
+    """Stores each window's context, restores it with every reader, and returns by the reader's name
+    what quality.summary says, and the bits an element that came.
 
-    The cache must store lossy pages and may load them; its daemon must not have the windows yet.
+    writer: reads no lossy pages, or what it stores says so. The daemon must not have the windows yet.
     """
-    found, moved_bytes, elements = [], 0, 0
+    found: dict[str, list[quality.Window]] = {name: [] for name in readers}
+    bits = dict.fromkeys(readers, 0.0)
     for window in windows:
         prefix, forced = window[:-FORCED_TOKENS], window[-FORCED_TOKENS:]
         context.clear()
         context.decode(prefix)
         state = context.state_get()
-        exact = _logits(context, forced)
-        moved = cache.store(prefix, state)
+        exact = logits(context, forced)
+        moved = writer.store(prefix, state)
         if moved is None or moved.pages * PAGE_TOKENS != len(prefix):
-            raise RuntimeError(f"the context was not stored anew: {cache.last_error or moved}")
-        moved_bytes, elements = moved_bytes + moved.stored_bytes, elements + moved.raw_bytes // 2
-        context.clear()
-        if cache.restore(window) != len(prefix):
-            raise RuntimeError(f"the context was not restored: {cache.miss_reason()}")
-        found.append(quality.compare(exact, _logits(context, forced)))
-    return {**quality.summary(found), "bits_per_element": 8 * moved_bytes / elements}
+            raise RuntimeError(f"the context was not stored anew: {writer.last_error or moved}")
+        for name, reader in readers.items():
+            context.clear()
+            if reader.restore_keys(reader.keys(prefix)) != len(prefix):  # also where that is slow
+                raise RuntimeError(f"the context was not restored: {reader.miss_reason()}")
+            found[name].append(quality.compare(exact, logits(context, forced)))
+            bits[name] += 8 * reader.last_transfer.stored_bytes / (moved.raw_bytes // 2)
+    return {
+        name: {**quality.summary(own), "bits_per_element": bits[name] / len(own)}
+        for name, own in found.items()
+    }
 
 
-def _logits(context: Context, ids: list[int]) -> np.ndarray:
+def logits(context: Context, ids: list[int]) -> np.ndarray:
+    """Decodes the tokens, and returns [token][vocabulary]: what comes behind each."""
     return np.frombuffer(context.forced(ids), np.float32).reshape(len(ids), -1)
+
+
+def continued(context: Context, ids: list[int]) -> np.ndarray:
+    """Decodes a continuation, and returns [token][vocabulary]: what each of its tokens is drawn from."""
+    first = np.frombuffer(context.logits(), np.float32).reshape(1, -1)
+    return np.concatenate([first, logits(context, ids[:-1])]) if len(ids) > 1 else first

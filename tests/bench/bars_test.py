@@ -53,6 +53,15 @@ class Verdicts(unittest.TestCase):
         givens = [row(2.9 * 1.11, 1e-3, "sluice givens"), row(2.9 * 1.13, 1e-3, "sluice givens")]
         self.assertEqual(self.reached(*dense, *givens)[-2:], [True, False])
 
+    def test_levels_may_take_3_percent_more_than_one_that_is_coded_at_once(self):
+        levels = [row(2.0, 1e-2), row(3.0, 1e-3, level="q1")]
+        for bpe, reached in ((2.92, True), (2.90, False)):
+            single = row(bpe, 1e-3, "sluice dense-single", "q1")
+            verdict = bars.verdicts([*levels, single], POINTS)[-1]
+            self.assertEqual((verdict.codec, verdict.reached), ("sluice dense", reached))
+            self.assertAlmostEqual(verdict.bpe, 3.0)
+        self.assertEqual(bars.verdicts([single], POINTS), [])
+
     def test_exact_levels_behind_others_have_bars_of_their_own(self):
         rows = [row(bpe, 0.0, level=f"exact on q{q}") for q, bpe in ((3, 9.7), (3, 9.8), (1, 10.2))]
         self.assertEqual(self.reached(*rows), [True, False, True])

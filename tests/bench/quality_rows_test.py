@@ -18,7 +18,7 @@ sys.path[:0] = [os.path.join(BENCH, "quality")]
 import report
 
 LICENSES = "/usr/share/common-licenses"
-PROFILE, LEVELS = "smollm2-135m-q4_1", ("q1", "exact on q1")
+PROFILE, LEVELS = "smollm2-135m-q4_1", ("q3", "q2", "q1", "exact on q3", "exact on q1")
 CODECS = ["sluice*", "cachegen 2 whole", "q8_0 rotated", "kivi 2", "kvtc-like rel0.01", "zstd -1 raw"]
 ROW = {
     "codec", "level", "model", "text", "windows", "bpe", "kl_mean", "kl_interval", "kl_p99", "top1",
@@ -64,6 +64,9 @@ class QualityBench(unittest.TestCase):
         self.assertAlmostEqual(rows["kivi 2"]["bpe"], 3.0)
         ours = rows[f"sluice {PROFILE} q1 64"]
         self.assertLess(ours["bpe"], 5)
+        levels = [rows[f"sluice {PROFILE} {level} 64"] for level in ("q3", "q2", "q1")]
+        self.assertEqual(levels, sorted(levels, key=lambda row: row["bpe"]))
+        self.assertEqual(levels, sorted(levels, key=lambda row: -row["kl_mean"]))
         self.assertLess(rows["q8_0 rotated"]["kl_mean"], ours["kl_mean"])
         self.assertLess(ours["kl_mean"], rows["kvtc-like rel0.01"]["kl_mean"])
         self.assertLess(rows["kvtc-like rel0.01"]["kl_mean"], rows["kivi 2"]["kl_mean"])

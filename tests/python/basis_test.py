@@ -37,6 +37,14 @@ class Pairs(unittest.TestCase):
         self.assertEqual(sorted([*first, *second]), list(range(6)))
 
 
+    def test_a_matrix_that_rounding_made_unequal_both_ways_has_pairs(self):
+        values = np.eye(4)
+        for row, column, other in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):  # each is the next one's best
+            values[row, column], values[row, other] = 0.5, 0.4999999
+        first, second = basis.best_pairs(values)
+        self.assertEqual(sorted([*first, *second]), list(range(4)))
+
+
 class Transforms(unittest.TestCase):
     def test_stages_come_nearer_to_the_best_transform_and_keep_lengths(self):
         values = covariance(32)
