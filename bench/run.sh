@@ -5,7 +5,7 @@
 #   bench/run.sh [quickstart] [transport] [load] [log] [codec] [slow_link]     all without arguments
 #   bench/run.sh damage      10^5 trials of damage to the log, 15 minutes
 #   bench/run.sh gpu         on a CUDA card, with $SLUICE_TORCH_PYTHON or that of tests/e2e/run_vllm.sh
-#   bench/run.sh quality     every codec on the quickstart's model, hours, with the torch of
+#   bench/run.sh quality     every codec on three models, most of a day, with the torch of
 #                            tests/e2e/run_vllm.sh; bench/quality/run.sh takes other models and texts
 #   bench/run.sh profile     measures deploy/profiles anew, with the torch of tests/e2e/run_vllm.sh
 #
@@ -64,13 +64,7 @@ for part in $parts; do
       SLUICE_TRIALS=100000 SLUICE_JSON=$results/damage.json build/release/tests/store/disk_damage_test >&2 ;;
     gpu)
       tests/python/run_hf.sh "$PWD/build/release" ../../bench/gpu/hf_load.py --json "$results/gpu.json" ;;
-    quality)
-      "$SLUICE_PYTHON" bench/quality/materials.py "$SLUICE_HOME/models"
-      texts=$SLUICE_HOME/models
-      bench/quality/run.sh --model "$(model_path)" --name SmolLM2-135M \
-        --profile "deploy/profiles/$SLUICE_PROFILE" \
-        --calib "$texts/handbook.txt" "$texts/stdlib.txt" "$texts/jargon.txt" \
-        --test "$texts/anarchism.txt" --json "$results/quality-smollm2.json" ;;
+    quality) bench/quality/figures.sh ;;
     profile)
       python=$SLUICE_HOME/vllm/bin/python
       [ -x "$python" ] || fail "no $python: tests/e2e/run_vllm.sh installs it"
