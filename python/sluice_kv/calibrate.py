@@ -117,7 +117,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--test", action="append", required=True, help="text that the quality is measured on")
     parser.add_argument("--windows", type=int, default=12, help="of calibration, over all texts")
     parser.add_argument("--test-windows", type=int, default=8)
-    parser.add_argument("--target-kl", type=float, default=0.0003, help="nats of q1; what is measured counts")
+    parser.add_argument("--target-kl", type=float, default=0.00015, help="nats of q1; what is measured counts")
     parser.add_argument("--basis", choices=("givens", "dense", "identity"), default="givens")
     parser.add_argument("--rows", type=int, choices=(1, 2, 3), default=3, help="levels, the last of them q1")
     parser.add_argument(
