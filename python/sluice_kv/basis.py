@@ -8,7 +8,7 @@ import dataclasses
 
 import numpy as np
 
-STAGES = 16  # of Givens rotations: 0.04 ns an element each; 12 leave q3 14 % above dense, these 11 %
+STAGES = 16  # of Givens rotations: 0.04 ns an element each (bench/README.md)
 MATRIX_CHANNELS_MAX = 256
 ONE = 32767  # a factor of 1
 
