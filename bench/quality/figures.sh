@@ -3,10 +3,10 @@
 #
 #   bench/quality/figures.sh [smollm2] [qwen] [gemma]     all without names; each takes hours on two cores
 #
-# Needs a release build and the torch of tests/e2e/run_vllm.sh. Models, texts and profiles stay in
-# $SLUICE_HOME, results go to bench/results/quality-MODEL.json; a run that was cut goes on when it is started
-# again. Targets put q3 where the points of a model (bars.py) begin: with fewer bits KL grows faster than
-# their line says.
+# Needs a release build and the torch of tests/e2e/run_vllm.sh. Models, texts, profiles and journals stay in
+# $SLUICE_HOME: a run that was cut goes on when it is started again. The result of a whole one goes to
+# bench/results/quality-MODEL.json. Targets put q3 where the points of a model (bars.py) begin: with fewer
+# bits KL grows faster than their line says.
 set -euo pipefail
 # shellcheck source=../../deploy/setup.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../../deploy/setup.sh"
@@ -50,7 +50,8 @@ figures() {
   "$here/run.sh" --model "$model" --name "$title" "${options[@]}" \
     --calib "$models/handbook.txt" "$models/stdlib.txt" "$models/jargon.txt" \
     --test "$models/anarchism.txt" --windows "$windows" --needles "$needles" \
-    --json "$SLUICE_REPO/bench/results/quality-${title,,}.json"
+    --json "$profiles/quality-${title,,}.json"
+  cp "$profiles/quality-${title,,}.json" "$SLUICE_REPO/bench/results/"
 }
 
 [ $# -gt 0 ] || set -- smollm2 qwen gemma
