@@ -47,6 +47,9 @@ Result<Fit> fit_bytes(uint32_t n_pages,
                       uint32_t max_kl,
                       uint64_t budget_bytes,
                       const LookUp& look_up) {
+  if (n_pages == 0) {
+    return Fit{.max_kl = max_kl};
+  }
   SLUICE_TRY(Served found, look_up(n_pages, max_kl));
   if (found.stored_bytes > budget_bytes) {
     SLUICE_TRY(found, fit_front(found.pages, max_kl, budget_bytes, look_up));

@@ -76,7 +76,9 @@ TEST(ByteBudget, AsksForNoMoreThanThereIsAndIsAllowed) {
   EXPECT_EQ(pages.fit(9, 0, 1000)->stored_bytes, 240u);
   EXPECT_EQ(pages.fit(9, 0, 239)->pages, 3u);
   EXPECT_EQ(Pages({}).fit(4, 5000, 1000)->pages, 0u);
+  pages.lookups = 0;
   EXPECT_EQ(pages.fit(0, 5000, 1000)->pages, 0u);
+  EXPECT_EQ(pages.lookups, 0);
 }
 
 TEST(ByteBudget, FewLookupsFindOneOfManyPages) {

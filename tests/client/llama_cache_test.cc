@@ -3,64 +3,16 @@
 
 #include <gtest/gtest.h>
 
-#include "src/base/prng.h"
+#include "tests/client/llama_sample.h"
 #include "tests/support/test_daemon.h"
 
 namespace sluice::client {
 namespace {
 
-constexpr uint32_t kPage = 64;
-
-std::vector<Plane> planes(uint32_t heads) {
-  return {{.role = PlaneRole::k, .dtype = DType::f16, .heads = heads, .dim = 8, .rotated_dims = 8},
-          {.role = PlaneRole::v, .dtype = DType::f16, .heads = heads, .dim = 8, .rotated_dims = 0}};
-}
-
-// Four layers; with a window, every second one has it.
-ModelManifest manifest(uint32_t window) {
-  const Rope rope{.pairing = RopePairing::neox, .base = 10000};
-  ModelManifest out;
-  out.architecture = "test";
-  out.layers = 4;
-  out.context_tokens = 1024;
-  if (window == 0) {
-    out.groups = {{.layers = {0, 1, 2, 3}, .planes = planes(2), .rope = rope}};
-  } else {
-    out.groups = {{.layers = {1, 3}, .planes = planes(2), .rope = rope},
-                  {.attention = AttentionKind::window,
-                   .window = window,
-                   .layers = {0, 2},
-                   .planes = planes(2),
-                   .rope = rope}};
-  }
-  return out;
-}
-
-std::vector<uint32_t> tokens(size_t count) {
-  std::vector<uint32_t> out(count);
-  for (size_t i = 0; i < count; ++i) {
-    out[i] = static_cast<uint32_t>(7 * i + 3);
-  }
-  return out;
-}
-
-// A state as llama.cpp would write it, with tensors of random bits.
-Bytes random_blob(const LlamaLayout& layout, uint32_t n_tokens, uint64_t seed) {
-  Bytes blob(llama_blob_bytes(layout, n_tokens));
-  const LlamaState state = plan_llama_state(layout, n_tokens);
-  EXPECT_TRUE(begin_llama_blob(layout, state, blob).has_value());
-  Prng prng(seed);
-  for (size_t c = 0; c < layout.caches.size(); ++c) {
-    for (size_t l = 0; l < layout.caches[c].layers.size(); ++l) {
-      const uint64_t bytes = state.caches[c].cells * 16ull * 2;  // 2 heads of 8 f16 elements
-      for (uint64_t i = 0; i < bytes; ++i) {
-        blob[state.caches[c].k_offset[l] + i] = static_cast<uint8_t>(prng.next());
-        blob[state.caches[c].v_offset[l] + i] = static_cast<uint8_t>(prng.next());
-      }
-    }
-  }
-  return blob;
-}
+using testing::kPage;
+using testing::manifest;
+using testing::random_blob;
+using testing::tokens;
 
 class LlamaCacheTest : public ::testing::TestWithParam<uint32_t> {
  protected:
@@ -127,6 +79,7 @@ TEST_P(LlamaCacheTest, ABudgetOfBytesGetsWhatFitsOfAllGroups) {
   const Fit fewer = *cache->fit(tokens(n_tokens), 0, all.stored_bytes - 1);
   EXPECT_EQ(fewer.pages, GetParam() == 0 ? 3u : 0u);  // a window's pages are there for four alone
   EXPECT_LT(fewer.stored_bytes, all.stored_bytes);
+  EXPECT_EQ(cache->fit(tokens(kPage - 1), 0, all.stored_bytes)->pages, 0u);
 }
 
 TEST_P(LlamaCacheTest, FlashAttentionOnAndOffShareTheirPages) {

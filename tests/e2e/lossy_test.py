@@ -169,6 +169,10 @@ class LossyPages(harness.StoredDocument):
             got = self.daemon.command("llama", "get", *which, "--bytes", str(budget), slot)
             self.assertEqual(got["tokens_there"], tokens)
             self.assertLessEqual(got["bytes"], budget)
+            pages = os.path.join(self.daemon.folder, f"pages-{budget}")
+            got = self.daemon.command("get", *which, "--bytes", str(budget), "--out", pages)
+            self.assertEqual(got["pages"], tokens // 64)
+            self.assertLessEqual(got["bytes"], budget)
 
     def test_an_exact_put_replaces_them_and_never_the_reverse(self):
         lossy = self.connect()
