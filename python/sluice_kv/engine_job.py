@@ -62,16 +62,19 @@ class Job:
         self.split = len(self.document) // PAGE_TOKENS * PAGE_TOKENS
         question = f"\n\nQuestion: {args.question}\nAnswer:"
         self.prompt = self.document + self.model.tokenize(question, add_special=False)
-        self.context = Context(
-            self.model,
-            n_ctx=len(self.prompt) + args.answer_tokens + SPARE_TOKENS,
-            threads=args.threads,
-            flash_attn=args.flash_attn == "on",
-        )
+        self.context = self.make_context(flash_attn=args.flash_attn == "on")
         self.cache = self.connect(put_kl=LOSSY_LEVELS[-1]) if args.profile else self.connect()
         say(
             f"engine {args.role}: model loaded in {time.monotonic() - started:.1f} s,"
             f" {len(self.document)} document tokens, {len(self.prompt)} with the question"
+        )
+
+    def make_context(self, flash_attn: bool) -> Context:
+        return Context(
+            self.model,
+            n_ctx=len(self.prompt) + self.args.answer_tokens + SPARE_TOKENS,
+            threads=self.args.threads,
+            flash_attn=flash_attn,
         )
 
     def connect(self, **quality) -> Connector:
@@ -202,11 +205,12 @@ def lossy(job: Job) -> dict:
         levels.append({"level": level, **result, "answer_kl": mean, "answer_top1": top1})
     texts = [read_text(f"{LICENSES}/{name}") for name in LOSSY_TEXTS]
     windows = llama_quality.cut(job.model, texts)
-    measured = llama_quality.measure(job.context, job.cache, readers, windows)
+    with job.make_context(flash_attn=not job.context.flash_attn) as other:
+        measured, rounding = llama_quality.measure(job.context, other, job.cache, readers, windows)
     for result in levels:
         result["quality"] = measured[result["level"]]
         say(f"engine lossy: {result['level']}: next-token KL {result['quality']['kl_mean']:.5f}")
-    return {"levels": levels, "texts": LOSSY_TEXTS}
+    return {"levels": levels, "rounding": rounding, "texts": LOSSY_TEXTS}
 
 
 def _warm(job: Job, cache: Connector, wanted: dict, runs: int) -> dict:

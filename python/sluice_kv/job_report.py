@@ -84,6 +84,14 @@ def quality_line(row: dict) -> str:
     )
 
 
+def rounding_line(rounding: dict) -> str:
+    low, high = rounding["kl_interval"]
+    return (
+        f"the engine's own rounding, exact KV with flash attention and without: KL"
+        f" {rounding['kl_mean']:.5f}, {low:.5f} to {high:.5f}, top-1 {rounding['top1']:.3f}"
+    )
+
+
 def after_restarts(compared: dict, runs: list[dict]) -> dict:
     """Returns what the runs say together, beside the cold time that was measured before."""
     return {
@@ -165,9 +173,12 @@ def main() -> int:
     for row in rows:
         if "answer_kl" in row:
             print(quality_line(row))
+    if args.lossy:
+        print(rounding_line(lossy["rounding"]))
     if args.json:
         with open(args.json, "w") as file:
-            json.dump({"rows": rows, "control": control}, file, indent=1)
+            rounding = {"rounding": lossy["rounding"]} if args.lossy else {}
+            json.dump({"rows": rows, "control": control, **rounding}, file, indent=1)
             file.write("\n")
     found = problems(rows, compared["split"], control)
     if disk and disk["source"] != "disk":

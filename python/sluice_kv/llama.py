@@ -20,7 +20,8 @@ from collections.abc import Sequence
 
 from sluice_kv import api
 from sluice_kv.failures import Failures
-from sluice_kv.llama_api import GGML_TYPES, Context, LlamaError, Model
+from sluice_kv.llama_abi import GGML_TYPES, LlamaError
+from sluice_kv.llama_api import Context, Model
 from sluice_kv.load_choice import LoadChoice
 
 PAGE_TOKENS = 64

@@ -31,21 +31,32 @@ def cut(
 
 
 def measure(
-    context: Context, writer: Connector, readers: dict[str, Connector], windows: Iterable[list[int]]
-) -> dict[str, dict]:
-    """Stores each window's context, restores it with every reader, and returns by the reader's name
-    what quality.summary says, and the bits an element that came.
+    context: Context,
+    other: Context,
+    writer: Connector,
+    readers: dict[str, Connector],
+    windows: Iterable[list[int]],
+) -> tuple[dict[str, dict], dict]:
+    """Stores each window's context and restores it with every reader.
+
+    Returns by the reader's name what quality.summary says, and the bits an element that came; and the
+    summary for `other`, where nothing was lost: the same model on other kernels. That is how far the
+    engine's own rounding goes, which no level can be told from exact below.
 
     writer: reads no lossy pages, or what it stores says so. The daemon must not have the windows yet.
     """
     found: dict[str, list[quality.Window]] = {name: [] for name in readers}
     bits = dict.fromkeys(readers, 0.0)
+    rounding = []
     for window in windows:
         prefix, forced = window[:-FORCED_TOKENS], window[-FORCED_TOKENS:]
         context.clear()
         context.decode(prefix)
         state = context.state_get()
         exact = logits(context, forced)
+        other.clear()
+        other.decode(prefix)
+        rounding.append(quality.compare(exact, logits(other, forced)))
         moved = writer.store(prefix, state)
         if moved is None or moved.pages * PAGE_TOKENS != len(prefix):
             raise RuntimeError(f"the context was not stored anew: {writer.last_error or moved}")
@@ -55,10 +66,11 @@ def measure(
                 raise RuntimeError(f"the context was not restored: {reader.miss_reason()}")
             found[name].append(quality.compare(exact, logits(context, forced)))
             bits[name] += 8 * reader.last_transfer.stored_bytes / (moved.raw_bytes // 2)
-    return {
+    levels = {
         name: {**quality.summary(own), "bits_per_element": bits[name] / len(own)}
         for name, own in found.items()
     }
+    return levels, quality.summary(rounding)
 
 
 def logits(context: Context, ids: list[int]) -> np.ndarray:

@@ -78,9 +78,9 @@ Profile edge_profile() {
   profile.rows = {{Level::q3, 30000}, {Level::q2, 3000}, {Level::q1, 300}};
   // Layers with a window rotate at another base, or not at all.
   profile.frequencies.push_back({uint64_t{1} << 62, uint64_t{0x28be60db9391054a}});
-  constexpr std::array kRotations = {0, kNotRotated, 1, 1};
+  constexpr std::array kLayerRotations = {0, kNotRotated, 1, 1};
   for (uint32_t l = 0; l < geometry.layers; ++l) {
-    profile.layers[l].rotation = kRotations[l];
+    profile.layers[l].rotation = kLayerRotations[l];
     for (size_t p = 0; p < geometry.planes.size(); ++p) {
       fill_block(profile.layers[l].planes[p], kBlocks[l][p], geometry.planes[p].dim, 2 * l + p);
     }

@@ -7,9 +7,10 @@ import unittest
 from unittest import mock
 
 import harness
-from sluice_kv import api, llama_api
+from sluice_kv import api, llama_abi
 from sluice_kv.llama import Connector
-from sluice_kv.llama_api import Context, LlamaError, Model
+from sluice_kv.llama_abi import LlamaError
+from sluice_kv.llama_api import Context, Model
 
 
 class ConnectorPromises(unittest.TestCase):
@@ -194,16 +195,16 @@ class OtherModels(unittest.TestCase):
 
 class OtherEngines(unittest.TestCase):
     def test_another_version_of_the_wheel_is_refused_by_name(self):
-        with mock.patch.object(llama_api, "_lib", None):
+        with mock.patch.object(llama_abi, "_lib", None):
             with mock.patch.object(importlib.metadata, "version", return_value="2027.1.1"):
-                with self.assertRaisesRegex(LlamaError, "2027.1.1.*" + llama_api.XLLAMACPP_VERSION):
+                with self.assertRaisesRegex(LlamaError, "2027.1.1.*" + llama_abi.XLLAMACPP_VERSION):
                     Model(harness.MODEL)
 
     def test_a_shifted_struct_is_noticed_before_use(self):
-        params = llama_api.library().llama_context_default_params()
+        params = llama_abi.library().llama_context_default_params()
         params.offload_kqv = False
         with self.assertRaisesRegex(LlamaError, "offload_kqv"):
-            llama_api._check_defaults(params, llama_api._CONTEXT_DEFAULTS)
+            llama_abi.check_defaults(params, llama_abi.CONTEXT_DEFAULTS)
 
 
 if __name__ == "__main__":
