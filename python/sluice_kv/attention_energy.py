@@ -21,7 +21,8 @@ def energies(model: torch.nn.Module, ids: torch.Tensor, heads: int, dim: int, ro
         half = rotated // 2
         pairs = (per_head[:, :half] + per_head[:, half:rotated]) / 2
         keys = torch.cat([pairs, pairs, per_head[:, rotated:]], 1)
-        passed = module.o_proj.weight.double().pow(2).sum(0).reshape(heads, -1, dim).sum(1)
+        output = module.dense if hasattr(module, "dense") else module.o_proj
+        passed = output.weight.double().pow(2).sum(0).reshape(heads, -1, dim).sum(1)
         found[module.layer_idx] = torch.stack([keys, passed]).flatten(1).numpy()
 
     with torch.no_grad(), _watched(model.config, look):

@@ -16,8 +16,9 @@ namespace {
 
 using Json = nlohmann::json;
 
-// Which layers have config's sliding_window, where layer_types does not list them.
-enum class WindowRule { none, all, above_max_window_layers, pattern };
+// Which layers have config's sliding_window, where layer_types does not list them. unclear:
+// versions of transformers differ, so a config that uses windows is refused.
+enum class WindowRule { none, all, above_max_window_layers, pattern, unclear };
 
 struct Architecture {
   std::string_view model_type;
@@ -26,14 +27,26 @@ struct Architecture {
   uint32_t head_dim = 0;   // 0: hidden_size / num_attention_heads
   double base = 10000;     // rope_theta where the file has none
   double window_base = 0;  // rope_local_base_freq; 0: as the full layers
+  double rotated = 1;      // partial_rotary_factor where the file has none
 };
 
 constexpr auto kArchitectures = std::to_array<Architecture>({
     {.model_type = "llama"},
     {.model_type = "mistral", .rule = WindowRule::all},
+    {.model_type = "mixtral", .rule = WindowRule::all, .base = 1'000'000},
+    {.model_type = "starcoder2", .rule = WindowRule::all},
+    {.model_type = "olmo"},
+    {.model_type = "olmo2"},
+    {.model_type = "olmoe"},
+    {.model_type = "granite"},
+    {.model_type = "granitemoe"},
+    {.model_type = "phi", .rotated = 0.5},
+    {.model_type = "stablelm", .rotated = 0.25},
     {.model_type = "phi3", .rule = WindowRule::all},
     {.model_type = "qwen2", .rule = WindowRule::above_max_window_layers},
     {.model_type = "qwen3", .rule = WindowRule::above_max_window_layers, .head_dim = 128},
+    {.model_type = "qwen2_moe", .rule = WindowRule::unclear},
+    {.model_type = "qwen3_moe", .rule = WindowRule::unclear},
     {.model_type = "gemma", .head_dim = 256},
     {.model_type = "gemma2", .rule = WindowRule::pattern, .pattern = 2, .head_dim = 256},
     {.model_type = "gemma3_text",
@@ -198,11 +211,19 @@ Result<std::vector<bool>> read_windows(const Json& config,
     return listed_windows(*types, layers);
   }
   std::vector<bool> out(layers, known.rule == WindowRule::all);
+  const Json* use = find(config, "use_sliding_window");
+  bool used = use != nullptr && *use == true;
+  if (known.rule == WindowRule::unclear && used) {
+    return SLUICE_ERR(
+        Errc::unsupported,
+        "config.json: use_sliding_window without layer_types in model_type '{}'; save the "
+        "config again with a transformers that lists them",
+        known.model_type);
+  }
   if (known.rule == WindowRule::above_max_window_layers) {
-    const Json* used = find(config, "use_sliding_window");
     SLUICE_TRY(uint64_t first, integer_or(config, "max_window_layers", 28));
     for (size_t i = first; i < layers; ++i) {
-      out[i] = used != nullptr && *used == true;
+      out[i] = used;
     }
   }
   if (known.rule == WindowRule::pattern) {
@@ -227,7 +248,7 @@ Result<LayerShape> read_shape(const Json& config, const Architecture& known) {
   shape.v_dim = shape.k_dim;
   SLUICE_TRY(double base, number_or(config, "rope_theta", known.base));
   SLUICE_TRY(shape.rope, read_rope(config, "full_attention", base));
-  SLUICE_TRY(double part, number_or(config, "partial_rotary_factor", 1));
+  SLUICE_TRY(double part, number_or(config, "partial_rotary_factor", known.rotated));
   SLUICE_TRY(part, number_or(rope_object(config, "full_attention"), "partial_rotary_factor", part));
   if (!(part >= 0 && part <= 1)) {
     return SLUICE_ERR(Errc::bad_value, "config.json: partial_rotary_factor {} of 0..1", part);

@@ -85,6 +85,29 @@ TEST(ManifestOfConfig, MistralHasItsWindowOnAllLayersOrNone) {
   EXPECT_EQ(m.groups[0].attention, AttentionKind::window);
 }
 
+TEST(ManifestOfConfig, ModelsThatDifferFromLlamaElsewhereHaveItsKv) {
+  for (const char* type : {"olmo", "olmo2", "olmoe", "granite", "granitemoe", "starcoder2"}) {
+    EXPECT_EQ(manifest_of(tiny(type, 2))->groups, manifest_of(tiny("llama", 2))->groups) << type;
+  }
+  EXPECT_EQ(manifest_of(tiny("mixtral", 2))->groups[0].rope.base, 1000000);
+  EXPECT_EQ(manifest_of(tiny("phi", 1))->groups[0].planes[0].rotated_dims, 32u);
+  EXPECT_EQ(manifest_of(tiny("stablelm", 1))->groups[0].planes[0].rotated_dims, 16u);
+  EXPECT_EQ(
+      manifest_of(with(tiny("phi", 1), {{"partial_rotary_factor", 0.25}}))->groups[0].planes[0],
+      (Plane{PlaneRole::k, DType::f16, 2, 64, 16}));
+}
+
+TEST(ManifestOfConfig, WindowsOfExpertsModelsAreTakenFromALayerListOnly) {
+  for (const char* type : {"qwen2_moe", "qwen3_moe"}) {
+    Json config = with(tiny(type, 2), {{"sliding_window", 64}, {"use_sliding_window", false}});
+    EXPECT_EQ(manifest_of(config)->groups[0].attention, AttentionKind::full) << type;
+    config["use_sliding_window"] = true;
+    EXPECT_EQ(refused(config), Errc::unsupported) << type;
+    config["layer_types"] = {"sliding_attention", "full_attention"};
+    EXPECT_EQ(manifest_of(config)->groups[1].layers, std::vector<uint32_t>{0}) << type;
+  }
+}
+
 TEST(ManifestOfConfig, GemmaThreeHasTwoRopes) {
   Json config =
       with(tiny("gemma3_text", 12),

@@ -9,9 +9,17 @@ import unittest
 
 import numpy as np
 import torch
-from transformers import AutoModelForCausalLM, Gemma3TextConfig, LlamaConfig, Phi3Config, Qwen3Config
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    DynamicCache,
+    Gemma3TextConfig,
+    LlamaConfig,
+    Phi3Config,
+    Qwen3Config,
+)
 
-from sluice_kv import kv_statistics
+from sluice_kv import api, kv_statistics
 from sluice_kv.kv_model import KvModel
 
 HEADS, DIM = 2, 16
@@ -54,17 +62,31 @@ KINDS = {
         **SIZES, sliding_window=32, layer_types=["sliding_attention", "full_attention", "sliding_attention"]
     ),
 }
+EXPERTS = {"num_experts": 4, "num_local_experts": 4, "num_experts_per_tok": 2}
+
+
+def of_type(model_type: str) -> object:
+    """Returns the config of a small model, with what its type has by default of windows and RoPE."""
+    default = AutoConfig.for_model(model_type)
+    known = default.to_dict().keys() | default.attribute_map.keys()
+    named = {**SIZES, "moe_intermediate_size": 32, "shared_expert_intermediate_size": 32, **EXPERTS}
+    return AutoConfig.for_model(model_type, **{k: v for k, v in named.items() if k in known})
+
+
+TYPES = (
+    "llama", "mistral", "mixtral", "starcoder2", "olmo", "olmo2", "olmoe", "granite", "granitemoe", "phi",
+    "stablelm", "phi3", "qwen2", "qwen3", "qwen2_moe", "qwen3_moe", "gemma", "gemma2", "gemma3_text",
+)  # fmt: skip
 
 
 class Small(KvModel):
     """Without files."""
 
-    def __init__(self, name: str):
+    def __init__(self, config, rotated: int = DIM):
         torch.manual_seed(1)
-        config = KINDS[name]
         self._model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
-        self.layers, self.heads, self.dim = list(range(3)), HEADS, DIM
-        self.channels, self.rotated = HEADS * DIM, DIM // 2 if name == "partial" else DIM
+        self.layers, self.heads, self.dim = list(range(config.num_hidden_layers)), HEADS, DIM
+        self.channels, self.rotated = HEADS * DIM, rotated
 
     def projected_keys(self, tokens: list[int]) -> np.ndarray:
         """Returns [layer][token][channel], caught where they come from."""
@@ -89,7 +111,7 @@ class Unrotated(unittest.TestCase):
     def test_keys_come_back_to_what_they_were_under_every_scaling(self):
         for name in KINDS:
             with self.subTest(name):
-                model = Small(name)
+                model = Small(KINDS[name], DIM // 2 if name == "partial" else DIM)
                 before = model.projected_keys(TOKENS)
                 found = model.unrotated(model.prefill(TOKENS))[:, 0]
                 if name in ("yarn", "longrope"):  # these scale the amplitude, which stays in the data
@@ -98,15 +120,49 @@ class Unrotated(unittest.TestCase):
                 np.testing.assert_allclose(found, before, atol=0.01 * np.abs(before).max())
 
     def test_a_model_that_rotates_other_channels_than_its_files_say_is_refused(self):
-        model = Small("default")
+        model = Small(KINDS["default"])
         model.rotated = DIM // 2
         with self.assertRaisesRegex(SystemExit, "16 channels of layer 0 rotate, 8 expected"):
             model.unrotated(model.prefill(TOKENS))
 
 
+class Types(unittest.TestCase):
+    """What src/model/manifest_hf.cc says of a model's files against transformers' own code."""
+
+    def test_the_files_say_what_the_model_does(self):
+        for model_type in TYPES:
+            with self.subTest(model_type), tempfile.TemporaryDirectory() as folder:
+                config = of_type(model_type)
+                plain = Small(config)
+                plain._model.save_pretrained(folder)
+                groups = api.Model(folder).manifest()["groups"]
+                for layer, kv in enumerate(self.cached(plain)):
+                    (group,) = (g for g in groups if layer in g["layers"])
+                    self.assertEqual(group["attention"] == "window", kv.is_sliding)
+                    for plane, held in zip(group["planes"], (kv.keys, kv.values)):
+                        self.assertEqual((plane["heads"], plane["dim"]), (held.shape[1], held.shape[3]))
+                rotated = groups[0]["planes"][0]["rotated_dims"]
+                model = Small(config, rotated)
+                before = model.projected_keys(TOKENS)
+                found = model.unrotated(model.prefill(TOKENS))[:, 0]
+                np.testing.assert_allclose(found, before, atol=0.01 * np.abs(before).max())
+                for group in groups:
+                    lists, _ = model.rotations(group["layers"])
+                    wanted = group["rope"]["base"] ** (-np.arange(0, rotated, 2) / rotated)
+                    np.testing.assert_allclose(lists[0], wanted, rtol=1e-6)
+                self.assertEqual(model.energies(TOKENS).shape, (len(model.layers), 2, HEADS * DIM))
+
+    @staticmethod
+    def cached(model: Small) -> list:
+        cache = DynamicCache(config=model._model.config)
+        with torch.no_grad():
+            model._model(input_ids=torch.tensor([TOKENS]), past_key_values=cache, use_cache=True)
+        return cache.layers
+
+
 class Energies(unittest.TestCase):
     def test_they_are_those_of_queries_and_of_the_output_projection(self):
-        model = Small("default")
+        model = Small(KINDS["default"])
         found = model.energies(TOKENS)
         attention = model._model.model.layers[0].self_attn
         with torch.no_grad():
@@ -131,11 +187,11 @@ class Resumed(unittest.TestCase):
     def test_statistics_go_on_from_their_file(self):
         for metric in (kv_statistics.GRADIENTS, kv_statistics.ENERGY):
             with self.subTest(metric):
-                whole = kv_statistics.Statistics(Small("default"), metric)
+                whole = kv_statistics.Statistics(Small(KINDS["default"]), metric)
                 whole.add(TOKENS)
                 whole.save(self.path, {"run": metric})
                 whole.add(TOKENS[::-1])
-                again = kv_statistics.Statistics(Small("default"), metric)
+                again = kv_statistics.Statistics(Small(KINDS["default"]), metric)
                 self.assertTrue(again.load(self.path, {"run": metric}))
                 again.add(TOKENS[::-1])
                 for name in ("mean", "covariance", "costs"):
@@ -145,7 +201,7 @@ class Resumed(unittest.TestCase):
                 self.assertEqual(len(again.marks), 2 * len(TOKENS) // 16)
 
     def test_a_file_of_another_run_is_not_taken(self):
-        statistics = kv_statistics.Statistics(Small("default"))
+        statistics = kv_statistics.Statistics(Small(KINDS["default"]))
         statistics.save(self.path, {"windows": 1})
         self.assertFalse(statistics.load(self.path, {"windows": 2}))
         self.assertFalse(statistics.load(self.path + ".none", {"windows": 1}))
