@@ -93,11 +93,12 @@ int coarsened(int quantised, Level level) {
   return quantised < 0 ? -size : size;
 }
 
-// floor(|coefficient| / step + 0.42), with the sign of the coefficient.
+// floor(|coefficient| / step + 0.42), with the sign of the coefficient. Under a basis that is not
+// orthonormal a component can be 2^15, in steps of 8 one too many for an escape.
 int16_t quantised_of(int16_t coefficient, uint32_t step_bits) {
   uint32_t rounding = kRoundingUp >> (16 - step_bits);
   auto size = static_cast<uint32_t>(std::abs(int{coefficient}));
-  auto q = static_cast<int>((size + rounding) >> step_bits);
+  int q = std::min(static_cast<int>((size + rounding) >> step_bits), kQuantisedMax);
   return static_cast<int16_t>(coefficient < 0 ? -q : q);
 }
 

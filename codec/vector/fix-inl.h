@@ -146,7 +146,8 @@ inline void quantise(uint32_t step_bits, std::span<int16_t> values) {
   for (size_t i = 0; i < values.size(); i += 16) {
     const VI16 value = hn::LoadU(di16, values.data() + i);
     const V16 size = hn::BitCast(d16, hn::Abs(value));
-    const V16 q = hn::ShiftRightSame(hn::Add(size, rounding), static_cast<int>(step_bits));
+    const V16 whole = hn::ShiftRightSame(hn::Add(size, rounding), static_cast<int>(step_bits));
+    const V16 q = hn::Min(whole, hn::Set(d16, kQuantisedMax));
     hn::StoreU(VI16{_mm256_sign_epi16(q.raw, value.raw)}, di16, values.data() + i);
   }
 }

@@ -20,7 +20,7 @@ import os
 import struct
 import sys
 
-from sluice_kv import carrier, profile_fit, quality
+from sluice_kv import api, carrier, profile_fit, quality, text_marks
 from sluice_kv.carrier import Carrier, measure
 from sluice_kv.kv_model import SINKS, KvModel, read_text
 from sluice_kv.kv_statistics import (
@@ -84,6 +84,8 @@ def scaled(model: KvModel, statistics: Statistics, args) -> float:
     """Returns the target under which q1 has the KL that was asked for, on calibration text."""
     texts = [read_text(path) for path in args.text]
     trial = model.windows(texts, TRIAL_WINDOWS, carrier.PREFIX_TOKENS + carrier.FORCED_TOKENS)
+    for tokens in trial:
+        statistics.marks |= text_marks.kept(tokens)
     files = [draft.encode() for draft in profiles(model, statistics, args.target_kl, args, "")]
     kl = KL_UNKNOWN - (args.rows - 1)
     (found,) = measure(model, [Carrier(model, args.socket, files, kl)], trial)
@@ -100,10 +102,12 @@ def measured(model: KvModel, drafts: list[Profile], args) -> list[dict]:
     return [{"level": f"q{args.rows - row}", **level} for row, level in enumerate(found)]
 
 
-def write(drafts: list[Profile], levels: list[dict], out: str) -> None:
+def write(drafts: list[Profile], levels: list[dict], args) -> None:
+    client = api.Client(args.socket)
     for index, draft in enumerate(drafts):
         draft.kl = [quality.micro_nats(level["kl_mean"]) for level in levels]
-        path = f"{out}.profile" if len(drafts) == 1 else f"{out}.{index}.profile"
+        client.add_profile(draft.encode())  # refuses what no reader takes, as levels out of order
+        path = f"{args.out}.profile" if len(drafts) == 1 else f"{args.out}.{index}.profile"
         with open(path, "wb") as file:
             file.write(draft.encode())
 
@@ -142,7 +146,7 @@ def main() -> None:
     }
     drafts = profiles(model, statistics, scaled(model, statistics, args), args, json.dumps(about))
     levels = measured(model, drafts, args)
-    write(drafts, levels, args.out)
+    write(drafts, levels, args)
     print(json.dumps(levels))
 
 

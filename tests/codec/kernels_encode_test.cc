@@ -1,4 +1,7 @@
 // The kernels that encode: both sets put the same words and leave the same states.
+#include <algorithm>
+#include <limits>
+#include <numeric>
 #include <span>
 
 #include "codec/fixed_point.h"
@@ -164,6 +167,21 @@ TEST_F(EncodeKernels, ElementsToValues) {
       return std::pair(out, energies);
     };
     ASSERT_EQ(made_by(*vector_), made_by(oracle_));
+  }
+}
+
+// A basis that is not orthonormal makes any component of what is small enough to be coded.
+TEST_F(EncodeKernels, WhatIsQuantisedFitsAnEscape) {
+  for (uint32_t step_bits = 3; step_bits <= 7; ++step_bits) {
+    std::vector<int16_t> oracle(1 << 16);
+    std::iota(oracle.begin(), oracle.end(), std::numeric_limits<int16_t>::min());
+    std::vector<int16_t> vector = oracle;
+    oracle_.quantise(step_bits, oracle);
+    vector_->quantise(step_bits, vector);
+    EXPECT_EQ(vector, oracle);
+    const auto [least, most] = std::minmax_element(oracle.begin(), oracle.end());
+    EXPECT_GE(*least, -kQuantisedMax);
+    EXPECT_LE(*most, kQuantisedMax);
   }
 }
 
