@@ -10,7 +10,6 @@
 // after the daemon was started again. GiB a second are of all clients together, from the first
 // request to the last answer; the time of a PUT runs from its first byte sent, of up to eight under
 // way, to its answer.
-#include <sys/utsname.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -206,14 +205,8 @@ class LoadBench {
     for (const Row& row : rows_) {
       rows.push_back(describe(row));
     }
-    utsname system{};
-    uname(&system);
     return {{"version", kVersion},
-            {"machine",
-             {{"cpu", cpu_name()},
-              {"cores", std::thread::hardware_concurrency()},
-              {"kernel", system.release}}},
-            {"cpu_target", "scalar"},  // of the codec, whatever the CPU has
+            {"machine", {{"cpu", cpu_name()}, {"cores", std::thread::hardware_concurrency()}}},
             {"pages_a_client", options_.pages},
             {"page_bytes", bytes_ / options_.pages},
             {"rounds", options_.rounds},

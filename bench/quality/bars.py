@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 Point = tuple[float, float]  # bits an element, mean KL in nats
 
-# DESIGN §11: dense transforms at 256-token pages, all overhead counted.
+# Dense transforms at 256-token pages, all overhead counted.
 BARS: dict[str, list[Point]] = {
     "SmolLM2": [(1.70, 0.026), (2.62, 0.0055), (2.95, 0.003), (4.4, 0.0003)],
     "Qwen2.5-Coder-0.5B": [(1.75, 0.0105), (3.0, 0.0013), (4.5, 0.00015)],

@@ -1,6 +1,6 @@
 """From statistics of KV to a profile's blocks: steps, bases, scales. Needs numpy.
 
-Steps follow DESIGN, "Order of work": channels are scaled by the root of what an error in them costs and
+Channels are scaled by the root of what an error in them costs and
 transformed to components; one step a layer and plane, blended towards relative precision.
 """
 

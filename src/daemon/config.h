@@ -28,7 +28,7 @@ struct Config {
   uint64_t ram_bytes = 1ull << 30;  // 16MiB..16TiB
   // [disk]
   std::string disk_path;  // folder of the log; "": no disk tier
-  // 64MiB..1PiB; nothing: half of what the file system has, at most 64GiB
+  // 64MiB..1PiB; nothing: half of what is free, with the log that is there, at most 64GiB
   std::optional<uint64_t> disk_bytes;
   // [admin]
   std::string admin_address;  // IP:PORT on loopback (admin_address.h); "": no admin pages

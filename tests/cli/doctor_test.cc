@@ -49,8 +49,9 @@ TEST_F(DoctorTest, OldKernelsAreAWarning) {
 }
 
 TEST_F(DoctorTest, CpuNamesTheTargetThatTheCodecUses) {
-  EXPECT_NE(judge_cpu(true, false).found.find("AVX2; the codec uses its scalar"),
-            std::string::npos);
+  EXPECT_EQ(judge_cpu(true, false).found, "AVX2; the codec uses its AVX2 code");
+  EXPECT_EQ(judge_cpu(true, true).found, "AVX2 and AVX-512; the codec uses its AVX2 code");
+  EXPECT_EQ(judge_cpu(false, false).found, "no AVX2; the codec uses its scalar code");
   EXPECT_EQ(judge_cpu(false, false).status, Health::ok);
 }
 
