@@ -103,13 +103,19 @@ def measured(model: KvModel, drafts: list[Profile], args) -> list[dict]:
 
 
 def write(drafts: list[Profile], levels: list[dict], args) -> None:
-    client = api.Client(args.socket)
-    for index, draft in enumerate(drafts):
+    for draft in drafts:
         draft.kl = [quality.micro_nats(level["kl_mean"]) for level in levels]
-        client.add_profile(draft.encode())  # refuses what no reader takes, as levels out of order
-        path = f"{args.out}.profile" if len(drafts) == 1 else f"{args.out}.{index}.profile"
+    files = [draft.encode() for draft in drafts]
+    client = api.Client(args.socket)
+    for file in files:  # no reader takes levels out of order, which noise under a very low target gives
+        try:
+            client.add_profile(file)
+        except api.Error as error:
+            raise SystemExit(f"{error}; try a higher --target-kl or more --test-windows; {levels}") from error
+    for index, content in enumerate(files):
+        path = f"{args.out}.profile" if len(files) == 1 else f"{args.out}.{index}.profile"
         with open(path, "wb") as file:
-            file.write(draft.encode())
+            file.write(content)
 
 
 def parsed() -> argparse.Namespace:

@@ -5,7 +5,6 @@ wheel version is accepted, by name, and the defaults that the layout implies are
 call that passes a struct.
 """
 
-
 import ctypes as C
 import glob
 import importlib.metadata

@@ -9,8 +9,7 @@ from unittest import mock
 import harness
 from sluice_kv import api, llama_abi
 from sluice_kv.llama import Connector
-from sluice_kv.llama_abi import LlamaError
-from sluice_kv.llama_api import Context, Model
+from sluice_kv.llama_api import Context, LlamaError, Model
 
 
 class ConnectorPromises(unittest.TestCase):

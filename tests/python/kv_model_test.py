@@ -133,16 +133,15 @@ class Types(unittest.TestCase):
         for model_type in TYPES:
             with self.subTest(model_type), tempfile.TemporaryDirectory() as folder:
                 config = of_type(model_type)
-                plain = Small(config)
-                plain._model.save_pretrained(folder)
+                model = Small(config)
+                model._model.save_pretrained(folder)
                 groups = api.Model(folder).manifest()["groups"]
-                for layer, kv in enumerate(self.cached(plain)):
+                for layer, kv in enumerate(self.cached(model)):
                     (group,) = (g for g in groups if layer in g["layers"])
                     self.assertEqual(group["attention"] == "window", kv.is_sliding)
                     for plane, held in zip(group["planes"], (kv.keys, kv.values)):
                         self.assertEqual((plane["heads"], plane["dim"]), (held.shape[1], held.shape[3]))
-                rotated = groups[0]["planes"][0]["rotated_dims"]
-                model = Small(config, rotated)
+                rotated = model.rotated = groups[0]["planes"][0]["rotated_dims"]
                 before = model.projected_keys(TOKENS)
                 found = model.unrotated(model.prefill(TOKENS))[:, 0]
                 np.testing.assert_allclose(found, before, atol=0.01 * np.abs(before).max())
