@@ -44,6 +44,13 @@ TEST(FixedPoint, BecomesTheNearestElement) {
   }
 }
 
+// FORMAT.md, "Values".
+TEST(FixedPoint, OnlyTheValueZeroIsAPositiveZero) {
+  EXPECT_EQ(element_of(DType::f16, 126, 0), 0u);
+  EXPECT_EQ(element_of(DType::f16, 126, 1), 0u);
+  EXPECT_EQ(element_of(DType::f16, 126, -1), 0x8000u);
+}
+
 TEST(FixedPoint, DoesNotDependOnTheRoundingMode) {
   for (int mode : {FE_UPWARD, FE_DOWNWARD, FE_TOWARDZERO}) {
     std::fesetround(mode);

@@ -6,11 +6,13 @@ import os
 import subprocess
 import sys
 import tempfile
+import types
 import unittest
 
 from daemon import Daemon
-from sluice_kv import api, space_identity
-from sluice_kv.profile_file import marks_of
+import numpy as np
+from sluice_kv import api, calibrate, space_identity
+from sluice_kv.profile_file import Block, Profile, marks_of
 
 LICENSES = "/usr/share/common-licenses"
 MODEL = os.environ["SLUICE_HF_MODEL"]
@@ -63,6 +65,30 @@ class Calibrate(unittest.TestCase):
                 kl = space.encoded_kl
         self.assertGreaterEqual(kl / 1e6, measured["kl_mean"])
         self.assertLess(kl / 1e6, measured["kl_mean"] + 2e-6)
+
+    def test_levels_out_of_order_leave_no_file(self):
+        group = api.Model(MODEL).manifest()["groups"][0]
+        channels = group["planes"][0]["heads"] * group["planes"][0]["dim"]
+        block = Block(np.zeros(channels), np.ones(channels), np.zeros(channels, np.uint8), None, 0)
+        draft = Profile(
+            model_digest=bytes(32),
+            planes=group["planes"],
+            layers=[0],
+            rotations=[0],
+            frequencies=[np.ones(group["planes"][0]["rotated_dims"] // 2)],
+            blocks=[[block, block]],
+            sinks=4,
+            note="",
+            kl=[],
+            marks=set(),
+        )
+        args = types.SimpleNamespace(socket=self.daemon.socket, out=self.name)
+        levels = [{"kl_mean": 0.1}, {"kl_mean": 0.001}, {"kl_mean": 0.01}]
+        with self.assertRaisesRegex(SystemExit, "kl.*--test-windows"):
+            calibrate.write([draft], levels, args)
+        self.assertFalse(os.path.exists(self.name + ".profile"))
+        calibrate.write([draft], sorted(levels, key=lambda level: -level["kl_mean"]), args)
+        self.assertTrue(os.path.exists(self.name + ".profile"))
 
     def test_a_second_run_goes_on_with_what_the_first_one_gathered(self):
         texts = [f"--text={LICENSES}/GPL-2", f"--text={LICENSES}/MPL-2.0", f"--test={LICENSES}/GPL-3"]
