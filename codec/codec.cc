@@ -140,6 +140,55 @@ Status check_exact_row(const PageHeader& header) {
   return {};
 }
 
+// What a reader asked for of each row, whole and with the right checksums; the sections of one
+// slice after the other.
+class SelectedRows {
+ public:
+  // `bytes`: the rows, one behind the other. Errors: as decode_layers.
+  Status open(const PageHeader& header,
+              size_t rows,
+              uint32_t first_layer,
+              uint32_t layers,
+              ByteSpan bytes) {
+    if (rows == 0 || rows > header.rows.size()) {
+      return SLUICE_ERR(Errc::invalid_argument,
+                        "decode: {} rows of a page that has {}",
+                        rows,
+                        header.rows.size());
+    }
+    rows_ = rows;
+    for (size_t row = 0; row < rows; ++row) {
+      SLUICE_TRY(ranges_[row], select_sections(header, row, first_layer, layers));
+      SLUICE_CHECK(verify_sections(header, ranges_[row], bytes));
+      bytes_[row] = bytes.first(ranges_[row].bytes);
+      bytes = bytes.subspan(ranges_[row].bytes);
+    }
+    return {};
+  }
+
+  // Of the first row; its offset moves with next().
+  const SectionRange& range() const { return ranges_[0]; }
+
+  // The rows of the section that is `i` behind the first.
+  std::span<const RowSection> next(const PageHeader& header, size_t i) {
+    for (size_t row = 0; row < rows_; ++row) {
+      const size_t index = ranges_[row].first + i;
+      const uint32_t section_bytes = header.sections[index].bytes;
+      sections_[row] = {.bytes = bytes_[row].first(section_bytes),
+                        .place = {.index = index, .offset = ranges_[row].offset}};
+      bytes_[row] = bytes_[row].subspan(section_bytes);
+      ranges_[row].offset += section_bytes;
+    }
+    return std::span(sections_).first(rows_);
+  }
+
+ private:
+  size_t rows_ = 0;
+  std::array<SectionRange, kRowsMax> ranges_;
+  std::array<ByteSpan, kRowsMax> bytes_;
+  std::array<RowSection, kRowsMax> sections_;
+};
+
 }  // namespace
 
 Result<uint64_t> encode_bound(const PageGeometry& geometry, size_t rows) {
@@ -193,21 +242,11 @@ Status decode_layers(const PageHeader& header,
                      MutByteSpan out,
                      Workspace& workspace,
                      const Profile* profile) {
-  std::array<SectionRange, kRowsMax> ranges;
-  std::array<ByteSpan, kRowsMax> row_bytes;
-  if (rows == 0 || rows > header.rows.size()) {
-    return SLUICE_ERR(
-        Errc::invalid_argument, "decode: {} rows of a page that has {}", rows, header.rows.size());
-  }
-  for (size_t row = 0; row < rows; ++row) {
-    SLUICE_TRY(ranges[row], select_sections(header, row, first_layer, layers));
-    SLUICE_CHECK(verify_sections(header, ranges[row], bytes));
-    row_bytes[row] = bytes.first(ranges[row].bytes);
-    bytes = bytes.subspan(ranges[row].bytes);
-  }
+  SelectedRows selected;
+  SLUICE_CHECK(selected.open(header, rows, first_layer, layers, bytes));
   MaybeProgressive progressive;
   SLUICE_CHECK(match_profile(header, profile, workspace, progressive));
-  const SectionRange& range = ranges[0];
+  const SectionRange& range = selected.range();
   uint64_t needed = header.geometry.layer_bytes() * range.layers;
   if (out.size() < needed) {
     return SLUICE_ERR(Errc::output_too_small,
@@ -217,22 +256,14 @@ Status decode_layers(const PageHeader& header,
                       range.layers,
                       needed);
   }
+  const size_t planes = header.geometry.planes.size();
   for (size_t i = 0; i < range.count; ++i) {
-    const auto group = static_cast<uint32_t>((range.first + i) / header.geometry.planes.size());
-    const SectionSlice slice = slice_of(header, group, i % header.geometry.planes.size());
-    std::array<RowSection, kRowsMax> sections;
-    for (size_t row = 0; row < rows; ++row) {
-      const size_t index = ranges[row].first + i;
-      sections[row] = {.bytes = row_bytes[row].first(header.sections[index].bytes),
-                       .place = {.index = index, .offset = ranges[row].offset}};
-      row_bytes[row] = row_bytes[row].subspan(header.sections[index].bytes);
-      ranges[row].offset += header.sections[index].bytes;
-    }
+    const auto group = static_cast<uint32_t>((range.first + i) / planes);
     SLUICE_CHECK(decode_section(header,
                                 progressive,
-                                slice,
+                                slice_of(header, group, i % planes),
                                 range.first_layer,
-                                std::span(sections).first(rows),
+                                selected.next(header, i),
                                 out,
                                 workspace));
   }

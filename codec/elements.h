@@ -1,10 +1,12 @@
 // Elements of one plane of one layer, between canonical order [token][channel] and the coder's
 // [channel][token] of 16 bits, with f32 narrowed to f16 or bf16 where that loses nothing.
-// Private to codec/. Pure functions, no allocation.
+// Private to codec/. Pure functions; none but grown() allocates.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "codec/kernels.h"
 #include "src/base/bytes.h"
@@ -26,6 +28,13 @@ uint16_t narrow_to_f16(uint32_t bits);  // exact only where widen_f16 gives `bit
 
 // True if every f32 element is exactly one of `stored` (f16 or bf16), bit for bit.
 bool is_exactly(DType stored, ByteSpan f32_elements);
+
+// The first `size` values of memory that never shrinks.
+template <class T>
+std::span<T> grown(std::vector<T>& memory, size_t size) {
+  memory.resize(std::max(memory.size(), size));
+  return {memory.data(), size};
+}
 
 inline MutByteSpan bytes_of(std::span<uint16_t> values) {
   return {reinterpret_cast<uint8_t*>(values.data()), values.size_bytes()};

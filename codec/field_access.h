@@ -27,4 +27,14 @@ Status expect_zero(ByteSpan entry,
                    std::string_view what,
                    uint64_t entry_offset);
 
+// `parsed`, whose error says of which entry.
+template <class T>
+Result<T> of_entry(std::string_view what, uint64_t entry_offset, Result<T> parsed) {
+  if (parsed.has_error()) {
+    const Error& error = parsed.error();
+    return SLUICE_ERR(error.code, "{}: entry at offset {}: {}", what, entry_offset, error.text);
+  }
+  return parsed;
+}
+
 }  // namespace sluice::codec

@@ -10,10 +10,8 @@
 
 namespace sluice::codec {
 
-inline constexpr int32_t kFixedMax = 1 << 23;  // of an element that is coded, either sign
-
 // `f32_bits` become the nearest integers, halves away from zero, in two's complement; one that has
-// none within kFixedMax becomes 0, and `mark` becomes the entry of `marks` beside it.
+// none of magnitude up to 2^23 becomes 0, and `mark` becomes the entry of `marks` beside it.
 // Requires: spans of one length, exponent in -64..126.
 void fixed_from_f32(int exponent,
                     std::span<uint32_t> f32_bits,

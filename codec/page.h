@@ -1,4 +1,5 @@
-// The page container: header, refinement rows, section table, checksums (FORMAT.md, "Page").
+// The page container: header, refinement rows, section table, checksums (FORMAT.md, "Header" and
+// "Sections").
 //
 // Not the encodings of the sections (codec.h). The daemon needs this file only: it moves sections
 // and never looks inside. Pure functions over spans, any thread. Every byte read is untrusted.

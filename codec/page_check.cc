@@ -93,22 +93,28 @@ Status check_section(const PageHeader& header,
     raw_bytes = 0;
   }
   if ((section.flags & ~kSectionStoredRaw) != 0) {
-    return SLUICE_ERR(
-        Errc::reserved_set, "section {}: flags {:#x}, expected 0 or 1", index, section.flags);
+    return SLUICE_ERR(Errc::reserved_set,
+                      "section {} at offset {}: flags {:#x}, expected 0 or 1",
+                      index,
+                      header.section_offset(index),
+                      section.flags);
   }
   bool stored_raw = (section.flags & kSectionStoredRaw) != 0;
   bool fits = stored_raw       ? section.bytes == raw_bytes && index == index_of_first_row
               : raw_bytes == 0 ? section.bytes == 0
                                : is_codable(header, plane) && section.bytes < raw_bytes;
   if (!fits) {
-    return SLUICE_ERR(Errc::bad_value,
-                      "section {}: {} bytes with flags {:#x} for {} source bytes of {} under {}",
-                      index,
-                      section.bytes,
-                      section.flags,
-                      raw_bytes,
-                      dtype_name(header.stored[plane]),
-                      encoding_name(header.encoding));
+    return SLUICE_ERR(
+        Errc::bad_value,
+        "section {} at offset {}: {} bytes with flags {:#x} for {} source bytes of {} "
+        "under {}",
+        index,
+        header.section_offset(index),
+        section.bytes,
+        section.flags,
+        raw_bytes,
+        dtype_name(header.stored[plane]),
+        encoding_name(header.encoding));
   }
   return {};
 }

@@ -13,10 +13,14 @@ constexpr std::string_view kWhat = "page header";
 
 Status parse_planes(ByteSpan entries, uint64_t offset, PageHeader& header) {
   for (; !entries.empty(); entries = entries.subspan(kPlaneEntryBytes)) {
+    const auto dtype_of = [&](const Field& field) {
+      return of_entry(kWhat, offset, dtype_from_wire(load_field<uint8_t>(entries, field)));
+    };
     Plane plane;
-    SLUICE_TRY(plane.role, role_from_wire(load_field<uint8_t>(entries, layout::kPlaneRole)));
-    SLUICE_TRY(plane.dtype, dtype_from_wire(load_field<uint8_t>(entries, layout::kPlaneDtype)));
-    SLUICE_TRY(DType stored, dtype_from_wire(load_field<uint8_t>(entries, layout::kPlaneStored)));
+    const auto role = load_field<uint8_t>(entries, layout::kPlaneRole);
+    SLUICE_TRY(plane.role, of_entry(kWhat, offset, role_from_wire(role)));
+    SLUICE_TRY(plane.dtype, dtype_of(layout::kPlaneDtype));
+    SLUICE_TRY(DType stored, dtype_of(layout::kPlaneStored));
     plane.heads = load_field<uint16_t>(entries, layout::kPlaneHeads);
     plane.dim = load_field<uint32_t>(entries, layout::kPlaneDim);
     plane.rotated_dims = load_field<uint32_t>(entries, layout::kPlaneRotated);

@@ -65,10 +65,11 @@ Status check_file(ByteSpan file) {
   return {};
 }
 
-// Parses the parts one after the other; each takes its bytes off the front of what is left.
+// The parts of a file that is whole, one behind the other.
 class ProfileParser {
  public:
-  explicit ProfileParser(ByteSpan file) : file_(file), rest_(file.subspan(kHeaderBytes)) {}
+  explicit ProfileParser(ByteSpan file)
+      : file_(file), parts_(file.subspan(kHeaderBytes), kHeaderBytes) {}
 
   Result<Profile> parse() {
     profile_.digest = sha256(file_);
@@ -82,33 +83,17 @@ class ProfileParser {
     SLUICE_CHECK(parse_layers());
     SLUICE_CHECK(parse_blocks());
     SLUICE_CHECK(parse_extras());
-    if (rest_.size() != load_field<uint16_t>(file_, kNoteBytes)) {
+    if (parts_.rest().size() != load_field<uint16_t>(file_, kNoteBytes)) {
       return SLUICE_ERR(Errc::bad_value,
                         "profile: {} bytes at its end, the note has {}",
-                        rest_.size(),
+                        parts_.rest().size(),
                         load_field<uint16_t>(file_, kNoteBytes));
     }
-    profile_.note.assign(rest_.begin(), rest_.end());
+    profile_.note.assign(parts_.rest().begin(), parts_.rest().end());
     return std::move(profile_);
   }
 
  private:
-  size_t offset() const { return file_.size() - rest_.size(); }
-
-  Result<ByteSpan> take(uint64_t bytes, std::string_view what) {
-    if (bytes > rest_.size()) {
-      return SLUICE_ERR(Errc::bad_value,
-                        "profile: {} at offset {} of {} bytes do not fit, {} are left",
-                        what,
-                        offset(),
-                        bytes,
-                        rest_.size());
-    }
-    ByteSpan taken = rest_.first(bytes);
-    rest_ = rest_.subspan(bytes);
-    return taken;
-  }
-
   Status parse_header() {
     SLUICE_CHECK(expect_zero(file_, kReserved0, kWhat, 0));
     SLUICE_CHECK(expect_zero(file_, kReserved1, kWhat, 0));
@@ -125,8 +110,8 @@ class ProfileParser {
                in_range("planes", load_field<uint8_t>(file_, kPlanes), 1, kPlanesMax));
     bool rotates = false, codes = false;
     for (uint32_t i = 0; i < planes; ++i) {
-      size_t at = offset();
-      SLUICE_TRY(ByteSpan entry, take(kPlaneEntryBytes, "planes"));
+      size_t at = parts_.offset();
+      SLUICE_TRY(ByteSpan entry, parts_.take(kPlaneEntryBytes, "planes"));
       for (const Field* field : {&layout::kPlaneDtype,
                                  &layout::kPlaneStored,
                                  &layout::kPlaneReserved0,
@@ -134,7 +119,8 @@ class ProfileParser {
         SLUICE_CHECK(expect_zero(entry, *field, kWhat, at));
       }
       Plane plane;
-      SLUICE_TRY(plane.role, role_from_wire(load_field<uint8_t>(entry, layout::kPlaneRole)));
+      const auto role = load_field<uint8_t>(entry, layout::kPlaneRole);
+      SLUICE_TRY(plane.role, of_entry(kWhat, at, role_from_wire(role)));
       plane.heads = load_field<uint16_t>(entry, layout::kPlaneHeads);
       plane.dim = load_field<uint32_t>(entry, layout::kPlaneDim);
       plane.rotated_dims = load_field<uint32_t>(entry, layout::kPlaneRotated);
@@ -175,8 +161,8 @@ class ProfileParser {
   Status parse_rows() {
     SLUICE_TRY(uint32_t rows, in_range("rows", load_field<uint8_t>(file_, kRows), 1, kRowsMax - 1));
     for (uint32_t i = 0; i < rows; ++i) {
-      size_t at = offset();
-      SLUICE_TRY(ByteSpan entry, take(kRowEntryBytes, "rows"));
+      size_t at = parts_.offset();
+      SLUICE_TRY(ByteSpan entry, parts_.take(kRowEntryBytes, "rows"));
       SLUICE_CHECK(expect_zero(entry, layout::kRowReserved, kWhat, at));
       profile_.rows.push_back(
           {.level = static_cast<Level>(load_field<uint8_t>(entry, layout::kRowLevel)),
@@ -201,7 +187,7 @@ class ProfileParser {
                         0,
                         turns ? std::min<uint32_t>(layers, kNoRotation) : 0));
     for (uint32_t i = 0; i < rotations; ++i) {
-      SLUICE_TRY(ByteSpan bytes, take(uint64_t{pairs} * kFrequencyBytes, "frequencies"));
+      SLUICE_TRY(ByteSpan bytes, parts_.take(uint64_t{pairs} * kFrequencyBytes, "frequencies"));
       std::vector<uint64_t> list(pairs);
       for (size_t pair = 0; pair < list.size(); ++pair) {
         list[pair] = load_le<uint64_t>(bytes.data() + kFrequencyBytes * pair);
@@ -215,8 +201,8 @@ class ProfileParser {
     SLUICE_TRY(uint32_t layers,
                in_range("layers", load_field<uint32_t>(file_, kLayers), 1, kLayersMax));
     for (uint32_t i = 0; i < layers; ++i) {
-      size_t at = offset();
-      SLUICE_TRY(ByteSpan entry, take(kLayerBytes, "layers"));
+      size_t at = parts_.offset();
+      SLUICE_TRY(ByteSpan entry, parts_.take(kLayerBytes, "layers"));
       SLUICE_CHECK(expect_zero(entry, kLayerReserved0, kWhat, at));
       LayerModel layer{.layer = load_field<uint32_t>(entry, kLayer)};
       auto rotation = load_field<uint8_t>(entry, kLayerRotation);
@@ -242,8 +228,7 @@ class ProfileParser {
       for (const Plane& plane : profile_.planes) {
         PlaneModel model;
         if (is_tensor_role(plane.role)) {
-          SLUICE_TRY(size_t bytes, parse_block(rest_, offset(), plane, layer.layer, model));
-          rest_ = rest_.subspan(bytes);
+          SLUICE_CHECK(parse_block(parts_, plane, layer.layer, model));
         }
         layer.planes.push_back(std::move(model));
       }
@@ -252,14 +237,14 @@ class ProfileParser {
   }
 
   Status parse_extras() {
-    size_t at = offset();
-    SLUICE_TRY(ByteSpan bytes, take(load_field<uint32_t>(file_, kExtrasBytes), "extras"));
+    size_t at = parts_.offset();
+    SLUICE_TRY(ByteSpan bytes, parts_.take(load_field<uint32_t>(file_, kExtrasBytes), "extras"));
     SLUICE_TRY(profile_.extras, codec::parse_extras(bytes, at));
     return {};
   }
 
   ByteSpan file_;
-  ByteSpan rest_;
+  ProfileParts parts_;
   Profile profile_;
 };
 

@@ -14,82 +14,69 @@ using namespace profile_layout;
 constexpr std::string_view kWhat = "profile";
 constexpr int16_t kLeastFactor = std::numeric_limits<int16_t>::min();
 
-// Parses the parts one after the other; each takes its bytes off the front of what is left.
+// One block, whose parts follow one another.
 class BlockParser {
  public:
-  BlockParser(ByteSpan rest, size_t at) : rest_(rest), at_(at) {}
+  BlockParser(ProfileParts& parts, const Plane& plane, uint32_t layer)
+      : parts_(parts), plane_(plane), layer_(layer), at_(parts.offset()) {}
 
-  Status parse(const Plane& plane, uint32_t layer, PlaneModel& model) {
-    size_t at = offset();
-    SLUICE_TRY(ByteSpan block, take(kBlockHeadBytes + plane.width() * kChannelBytes, "blocks"));
-    SLUICE_CHECK(expect_zero(block, kBlockReserved0, kWhat, at));
+  Status parse(PlaneModel& model) {
+    SLUICE_TRY(ByteSpan block,
+               parts_.take(kBlockHeadBytes + plane_.width() * kChannelBytes, "blocks"));
+    SLUICE_CHECK(expect_zero(block, kBlockReserved0, kWhat, at_));
     const uint32_t finer = load_field<uint8_t>(block, kFiner);
     model.step_bits = kStepBitsMin + finer;
     model.exponent = static_cast<int8_t>(load_field<uint8_t>(block, kExponent));
     if (model.exponent < kExponentMin || model.exponent > kExponentMax || finer > kFinerMax) {
       return SLUICE_ERR(Errc::bad_value,
-                        "profile: layer {} plane {}: exponent {}, finer {}, expected {}..{}, 0..{}",
-                        layer,
-                        role_name(plane.role),
+                        "{}: exponent {}, finer {}, expected {}..{}, 0..{}",
+                        place(),
                         model.exponent,
                         finer,
                         kExponentMin,
                         kExponentMax,
                         kFinerMax);
     }
-    model.channels.reserve(plane.width());
+    model.channels.reserve(plane_.width());
     for (ByteSpan rest = block.subspan(kBlockHeadBytes); !rest.empty();
          rest = rest.subspan(kChannelBytes)) {
       ChannelModel channel{.mean = static_cast<int32_t>(load_field<uint32_t>(rest, kMean)),
                            .mantissa = load_field<uint16_t>(rest, kMantissa),
                            .shift = load_field<uint8_t>(rest, kShift),
                            .scale = load_field<uint8_t>(rest, kScale)};
-      SLUICE_CHECK(check_channel(channel, offset() - rest.size()));
+      SLUICE_CHECK(check_channel(channel, parts_.offset() - rest.size()));
       model.channels.push_back(channel);
     }
-    return parse_basis(block.first(kBlockHeadBytes), plane, model.basis);
+    return parse_basis(block.first(kBlockHeadBytes), model.basis);
   }
-
-  size_t taken_bytes() const { return taken_; }
 
  private:
-  size_t offset() const { return at_ + taken_; }
-
-  Result<ByteSpan> take(uint64_t bytes, std::string_view what) {
-    if (bytes > rest_.size()) {
-      return SLUICE_ERR(Errc::bad_value,
-                        "profile: {} at offset {} of {} bytes do not fit, {} are left",
-                        what,
-                        offset(),
-                        bytes,
-                        rest_.size());
-    }
-    ByteSpan taken = rest_.first(bytes);
-    rest_ = rest_.subspan(bytes);
-    taken_ += bytes;
-    return taken;
+  std::string place() const {
+    return fmt::format(
+        "profile: block of layer {} plane {} at offset {}", layer_, role_name(plane_.role), at_);
   }
 
-  Status parse_basis(ByteSpan head, const Plane& plane, Basis& basis) {
+  Status parse_basis(ByteSpan head, Basis& basis) {
     const auto kind = load_field<uint8_t>(head, kBasis);
     const uint32_t stages = load_field<uint8_t>(head, kStages);
     const uint32_t size = load_field<uint16_t>(head, kMatrixChannels);
-    const uint64_t width = plane.width();
+    const uint64_t width = plane_.width();
     const bool good =
         kind == kGivens     ? stages >= 1 && stages <= kStagesMax && size == 0 && width % 2 == 0
         : kind == kMatrices ? stages == 0 && size != 0 && size <= kMatrixChannelsMax &&
-                                  width % size == 0 && size % plane.dim == 0
+                                  width % size == 0 && size % plane_.dim == 0
                             : kind == kIdentity && stages == 0 && size == 0;
     if (!good) {
       return SLUICE_ERR(Errc::bad_value,
-                        "profile: basis {} of {} stages and matrices of {} channels for {} x {}: "
+                        "{}: basis {} of {} stages and matrices of {} channels for {} x {}: "
                         "expected 0; 1 with 1..{} stages and an even width; or 2 with matrices of "
                         "whole heads that divide it, up to {} channels",
+                        place(),
                         kind,
                         stages,
                         size,
-                        plane.heads,
-                        plane.dim,
+                        plane_.heads,
+                        plane_.dim,
                         kStagesMax,
                         kMatrixChannelsMax);
     }
@@ -99,8 +86,8 @@ class BlockParser {
 
   Status parse_stages(uint32_t stages, uint64_t width, Basis& basis) {
     for (uint32_t stage = 0; stage < stages; ++stage) {
-      size_t at = offset();
-      SLUICE_TRY(ByteSpan bytes, take(width / 2 * kPairBytes, "pairs"));
+      size_t at = parts_.offset();
+      SLUICE_TRY(ByteSpan bytes, parts_.take(width / 2 * kPairBytes, "pairs"));
       std::vector<bool> taken(width);
       for (; !bytes.empty(); bytes = bytes.subspan(kPairBytes)) {
         const GivensPair pair{
@@ -131,14 +118,15 @@ class BlockParser {
   }
 
   Status parse_matrices(uint64_t width, Basis& basis) {
-    SLUICE_TRY(ByteSpan bytes, take(width * basis.matrix_channels * sizeof(int16_t), "matrices"));
+    SLUICE_TRY(ByteSpan bytes,
+               parts_.take(width * basis.matrix_channels * sizeof(int16_t), "matrices"));
     basis.matrices.resize(bytes.size() / sizeof(int16_t));
     for (size_t i = 0; i < basis.matrices.size(); ++i) {
       basis.matrices[i] = static_cast<int16_t>(load_le<uint16_t>(bytes.data() + 2 * i));
       if (basis.matrices[i] == kLeastFactor) {
         return SLUICE_ERR(Errc::bad_value,
                           "profile: matrices end at offset {}: factor {} of them is {}",
-                          offset(),
+                          parts_.offset(),
                           i,
                           kLeastFactor);
       }
@@ -169,18 +157,16 @@ class BlockParser {
     return {};
   }
 
-  ByteSpan rest_;
+  ProfileParts& parts_;
+  const Plane& plane_;
+  uint32_t layer_;
   size_t at_;  // of the block in the file
-  size_t taken_ = 0;
 };
 
 }  // namespace
 
-Result<size_t> parse_block(
-    ByteSpan rest, size_t at, const Plane& plane, uint32_t layer, PlaneModel& model) {
-  BlockParser parser(rest, at);
-  SLUICE_CHECK(parser.parse(plane, layer, model));
-  return parser.taken_bytes();
+Status parse_block(ProfileParts& parts, const Plane& plane, uint32_t layer, PlaneModel& model) {
+  return BlockParser(parts, plane, layer).parse(model);
 }
 
 }  // namespace sluice::codec

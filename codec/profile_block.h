@@ -4,14 +4,12 @@
 #include <cstdint>
 
 #include "codec/profile.h"
-#include "src/base/bytes.h"
+#include "codec/profile_parts.h"
 #include "src/base/result.h"
 
 namespace sluice::codec {
 
-// Parses the block at the front of `rest`, which stands at offset `at` of the file; returns its
-// bytes. Errors: bad_value, reserved_set.
-Result<size_t> parse_block(
-    ByteSpan rest, size_t at, const Plane& plane, uint32_t layer, PlaneModel& model);
+// Takes the block that comes next. Errors: bad_value, reserved_set.
+Status parse_block(ProfileParts& parts, const Plane& plane, uint32_t layer, PlaneModel& model);
 
 }  // namespace sluice::codec

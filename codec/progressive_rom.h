@@ -1,5 +1,5 @@
-// Constants and tables of the `progressive` encoding (FORMAT.md, "Tables" and "Rotation"). Part of
-// the format. Private to codec/.
+// Constants and tables of the `progressive` encoding (FORMAT.md, "Scales", "Refinements",
+// "Residuals" and "Rotation"). Part of the format. Private to codec/.
 #pragma once
 
 #include <array>
@@ -9,12 +9,11 @@
 namespace sluice::codec {
 
 inline constexpr size_t kScales = 32;
-inline constexpr int kScalesALevel = 6;      // 1.2^6 is a step's third, nearly
-inline constexpr int kSymbolZero = 15;       // code of the symbol 0; -15 has code 0
-inline constexpr int kQuantisedMax = 4095;   // either sign
-inline constexpr uint32_t kEscapeBits = 13;  // of a quantised value as it is
-inline constexpr uint32_t kStepBitsMin = 3;  // a step of q1 is 2^3..2^7 coefficients
-inline constexpr uint32_t kStepBitsMax = 7;
+inline constexpr int kScalesALevel = 6;           // 1.2^6 is a step's third, nearly
+inline constexpr int kSymbolZero = 15;            // code of the symbol 0; -15 has code 0
+inline constexpr int kQuantisedMax = 4095;        // either sign
+inline constexpr uint32_t kEscapeBits = 13;       // of a quantised value as it is
+inline constexpr uint32_t kStepBitsMin = 3;       // a step of q1 is 2^3..2^7 coefficients
 inline constexpr uint32_t kRoundingUp = 27525;    // 0.42 of a step, in 1/65536
 inline constexpr uint32_t kEnergyMax = 1u << 29;  // of a token: sum of squared coefficients
 

@@ -33,12 +33,6 @@ LayerTransform transform_of(const ProgressivePage& page,
           .pairing = page.profile.pairing};
 }
 
-template <class T>
-std::span<T> grown(std::vector<T>& memory, size_t size) {
-  memory.resize(std::max(memory.size(), size));
-  return {memory.data(), size};
-}
-
 // Marks the sinks, and no other token.
 void mark_sinks(const ProgressivePage& page, std::span<uint32_t> energies) {
   uint64_t first = page.header.first_position;
@@ -135,6 +129,40 @@ void prepare_residuals(const ProgressivePage& page,
   });
 }
 
+// Takes the lossy rows into workspace.quantised, `level` to that of the last one. Returns what
+// travels exactly. Errors: damaged.
+Result<ExactTokens> decode_lossy_rows(const ProgressivePage& page,
+                                      const ProgressiveShape& shape,
+                                      std::span<const RowSection> rows,
+                                      Level& level,
+                                      Workspace& workspace) {
+  std::span<int16_t> quantised = grown(workspace.quantised, shape.values());
+  SLUICE_TRY(ExactTokens exact,
+             decode_values(shape, rows[0].bytes, rows[0].place, quantised, workspace));
+  level = shape.first_level;
+  for (size_t row = 1; row < rows.size(); ++row) {
+    level = page.header.rows[row].level;
+    SLUICE_CHECK(decode_refinement(
+        shape, level, rows[0].bytes, rows[row].bytes, rows[row].place, quantised, workspace));
+  }
+  return exact;
+}
+
+// Puts the source elements of a layer's exact tokens into it. `vector` is the first of these, and
+// becomes the next layer's.
+void put_exact_tokens(const ProgressiveShape& shape,
+                      const ExactTokens& exact,
+                      uint32_t layer,
+                      const uint8_t*& vector,
+                      MutByteSpan elements) {
+  for (size_t token = 0; token < shape.n_tokens; ++token) {
+    if (exact.has(size_t{layer} * shape.n_tokens + token)) {
+      std::memcpy(elements.data() + token * shape.vector_bytes, vector, shape.vector_bytes);
+      vector += shape.vector_bytes;
+    }
+  }
+}
+
 }  // namespace
 
 std::optional<RowBytes> encode_progressive_section(const ProgressivePage& page,
@@ -176,19 +204,13 @@ Status decode_progressive_section(const ProgressivePage& page,
                                   MutByteSpan out,
                                   Workspace& workspace) {
   const ProgressiveShape shape = shape_of(page, slice);
-  std::span<int16_t> quantised = grown(workspace.quantised, shape.values());
-  SLUICE_TRY(ExactTokens exact,
-             decode_values(shape, rows[0].bytes, rows[0].place, quantised, workspace));
-  Level level = shape.first_level;
-  size_t row = 1;
-  for (; row < rows.size() && page.header.rows[row].level != Level::exact; ++row) {
-    level = page.header.rows[row].level;
-    SLUICE_CHECK(decode_refinement(
-        shape, level, rows[0].bytes, rows[row].bytes, rows[row].place, quantised, workspace));
-  }
-  const LayerShape layer_form = layer_shape(page.header, slice.plane);
   // Residuals need all layers' elements at once; without them one layer stays in the first cache.
-  const bool has_residuals = row < rows.size();
+  const bool has_residuals = page.header.rows[rows.size() - 1].level == Level::exact;
+  Level level{};
+  SLUICE_TRY(
+      ExactTokens exact,
+      decode_lossy_rows(page, shape, rows.first(rows.size() - has_residuals), level, workspace));
+  std::span<const int16_t> quantised(workspace.quantised.data(), shape.values());
   const size_t layer_words = shape.layer_values() * dtype_bytes(shape.stored) / sizeof(uint16_t);
   std::span<uint16_t> values =
       grown(workspace.values, (has_residuals ? slice.layers : 1) * layer_words);
@@ -202,23 +224,19 @@ Status decode_progressive_section(const ProgressivePage& page,
     for (uint32_t layer = 0; layer < slice.layers; ++layer) {
       restore_one(layer);
     }
-    SLUICE_CHECK(
-        decode_residuals(shape, level, rows[row].bytes, rows[row].place, values, workspace));
+    const RowSection& row = rows.back();
+    SLUICE_CHECK(decode_residuals(shape, level, row.bytes, row.place, values, workspace));
   }
   const uint8_t* vector = exact.vectors.data();
-  for_each_layer(
-      page.header.geometry, slice, first_layer, out, [&](uint32_t layer, MutByteSpan elements) {
-        if (!has_residuals) {
-          restore_one(layer);
-        }
-        scatter_layer(layer_form, *workspace.kernels, layer_of(layer), elements);
-        for (size_t token = 0; token < shape.n_tokens; ++token) {
-          if (exact.has(size_t{layer} * shape.n_tokens + token)) {
-            std::memcpy(elements.data() + token * shape.vector_bytes, vector, shape.vector_bytes);
-            vector += shape.vector_bytes;
-          }
-        }
-      });
+  const auto put_layer = [&](uint32_t layer, MutByteSpan elements) {
+    if (!has_residuals) {
+      restore_one(layer);
+    }
+    scatter_layer(
+        layer_shape(page.header, slice.plane), *workspace.kernels, layer_of(layer), elements);
+    put_exact_tokens(shape, exact, layer, vector, elements);
+  };
+  for_each_layer(page.header.geometry, slice, first_layer, out, put_layer);
   return {};
 }
 

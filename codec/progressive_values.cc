@@ -36,12 +36,6 @@ void for_each_unrotated(const LayerTransform& transform, Visit visit) {
   }
 }
 
-template <class T>
-std::span<T> grown(std::vector<T>& scratch, size_t size) {
-  scratch.resize(std::max(scratch.size(), size));
-  return {scratch.data(), size};
-}
-
 }  // namespace
 
 PageTurns::PageTurns(const Profile& profile,

@@ -1,4 +1,4 @@
-// How residuals count: elements as cells of a grid (FORMAT.md, "Row exact"). Private to codec/.
+// How residuals count: elements as cells of a grid (FORMAT.md, "Symbols"). Private to codec/.
 #pragma once
 
 #include <algorithm>
@@ -15,8 +15,8 @@ inline constexpr uint32_t kMagnitudeBits = 15;  // of an element less its sign
 
 // The grid of one element: what 16-bit floats would be whose least exponent was `power`. Cells
 // count from 0 upwards, from -1 downwards; so no sign change jumps over all small numbers, and the
-// cells about zero are as wide as those of numbers of about the error's size. FORMAT.md, "Row
-// exact".
+// cells about zero are as wide as those of numbers of about the error's size. FORMAT.md,
+// "Symbols".
 struct Grid {
   uint32_t mantissa_bits;
   uint32_t power;

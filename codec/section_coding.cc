@@ -25,8 +25,7 @@ size_t encode_direct_section(const PageHeader& header,
   DirectShape shape = direct_shape(header, slice);
   LayerShape layer_form = layer_shape(header, slice.plane);
   size_t layer_values = shape.values() / shape.layers;
-  workspace.values.resize(std::max(workspace.values.size(), shape.values()));
-  std::span<uint16_t> values(workspace.values.data(), shape.values());
+  std::span<uint16_t> values = grown(workspace.values, shape.values());
   for_each_layer(header.geometry, slice, 0, tensors, [&](uint32_t layer, ByteSpan elements) {
     gather_layer(layer_form,
                  *workspace.kernels,
@@ -140,8 +139,7 @@ Status decode_section(const PageHeader& header,
   DirectShape shape = direct_shape(header, slice);
   LayerShape layer_form = layer_shape(header, slice.plane);
   size_t layer_values = shape.values() / shape.layers;
-  workspace.values.resize(std::max(workspace.values.size(), shape.values()));
-  std::span<uint16_t> values(workspace.values.data(), shape.values());
+  std::span<uint16_t> values = grown(workspace.values, shape.values());
   SLUICE_CHECK(decode_direct(shape, rows[0].bytes, rows[0].place, values, workspace));
   for_each_layer(
       header.geometry, slice, first_layer, out, [&](uint32_t layer, MutByteSpan elements) {

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The tables of the `progressive` encoding (FORMAT.md, "Tables" and "Rotation"), from their definition.
+"""The tables of the `progressive` encoding (FORMAT.md, "Scales" to "Residuals"), from their definition.
 
 A component is modelled as a normal variable of mean 0 whose deviation, in steps, is 0.08 x 1.2^scale.
 The encoder quantises with a dead zone: |x| becomes floor(|x| + 0.42) at level q1, and coarser levels

@@ -18,7 +18,7 @@ HWY_BEFORE_NAMESPACE();
 
 namespace sluice::codec::HWY_NAMESPACE {
 
-HWY_INLINE bool decode_cells_step(Lanes& lanes,
+HWY_INLINE void decode_cells_step(Lanes& lanes,
                                   const uint32_t* entries,
                                   const DirectModel& model,
                                   uint32_t low_bits,
@@ -50,7 +50,6 @@ HWY_INLINE bool decode_cells_step(Lanes& lanes,
   for (size_t half = 0; half < 2; ++half) {
     hn::StoreU(narrowed(elements[2 * half], elements[2 * half + 1]), d16, values + 16 * half);
   }
-  return true;
 }
 
 inline bool decode_cells(LaneCursor& cursor,

@@ -1,5 +1,5 @@
 // Which pages may be stored, and which replace which. Pure functions, any thread.
-// Spec: codec/FORMAT.md, "Page".
+// Spec: codec/FORMAT.md, "Header" and "Rows".
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,6 @@
 // How a KV group's keys carry their positions: RoPE pairing, base and scaling.
-// Values only: nothing here rotates (codec does, later). Part of the identity (IDENTITY.md,
-// "Rope").
+// Values only: nothing here rotates (codec/rotation.h does). Part of the identity (IDENTITY.md,
+// "Descriptor").
 #pragma once
 
 #include <cstdint>

@@ -212,6 +212,29 @@ TEST(Codec, RefusesGeometriesThatAPageCannotHold) {
   EXPECT_EQ(encode_bound(kv_geometry(DType::f16, 0, 32, 1, 8)).error().code, Errc::bad_value);
   EXPECT_EQ(encode_bound(kv_geometry(DType::f16, 1, 32, 65536, 8)).error().code, Errc::too_large);
   EXPECT_EQ(encode_bound(kv_geometry(DType::f32, 1, 4096, 64, 128)).error().code, Errc::too_large);
+  PageGeometry many_sections{.layers = 4096,
+                             .n_tokens = 32};  // 65536, with 16 bytes of header each
+  many_sections.planes.assign(16, {PlaneRole::opaque, DType::u8, 1, 1, 0});
+  many_sections.planes[0].dim = 1024;
+  EXPECT_EQ(encode_bound(many_sections).error().code, Errc::too_large);
+  many_sections.layers = 4000;
+  EXPECT_TRUE(encode_bound(many_sections).has_value());
+}
+
+TEST(Codec, RefusesRowsThatAPageHasNot) {
+  PageGeometry geometry = kv_geometry(DType::f16, 2, 64, 1, 64);
+  Bytes page = encoded({.geometry = geometry}, sample_tensors(geometry, Sample::gaussian, 1));
+  PageHeader header = parse_page_header(page).value();
+  ByteSpan sections = ByteSpan(page).subspan(header.header_bytes());
+  Bytes out(geometry.bytes());
+  Workspace workspace;
+  const auto code = [&](size_t rows) {
+    Status status = decode_layers(header, rows, 0, 2, sections, out, workspace);
+    return status.has_error() ? status.error().code : Errc::ok;
+  };
+  EXPECT_EQ(code(0), Errc::invalid_argument);
+  EXPECT_EQ(code(1), Errc::ok);
+  EXPECT_EQ(code(2), Errc::invalid_argument);
 }
 
 TEST(Codec, RefusesAnOutputThatIsTooSmallToDecodeInto) {

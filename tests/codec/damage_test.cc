@@ -131,26 +131,30 @@ TYPED_TEST(DamagedPage, OfForgedNoiseIsDamaged) {
   }
 }
 
-// Its first section says another length; its bytes are padded or cut to fit.
+// A section says another length; its bytes are padded or cut to fit.
 TYPED_TEST(DamagedPage, WithASectionOfAnyLengthIsDamaged) {
   const Bytes& page = this->small_.page;
-  PageHeader header = parse_page_header(page).value();
-  uint32_t before = header.sections[0].bytes;
-  auto first = static_cast<ptrdiff_t>(this->small_.header_bytes);
-  auto source_bytes =
+  const PageHeader good = parse_page_header(page).value();
+  const auto source_bytes =
       static_cast<uint32_t>(this->small_.geometry.plane_bytes(0) * this->small_.geometry.layers);
-  for (uint32_t bytes = 0; bytes < source_bytes; ++bytes) {
-    Bytes forged = page;
-    if (bytes < before) {
-      forged.erase(forged.begin() + first, forged.begin() + first + (before - bytes));
-    } else {
-      forged.insert(forged.begin() + first + before, bytes - before, 0);
+  for (size_t index = 0; index < good.sections.size(); ++index) {
+    const uint32_t before = good.sections[index].bytes;
+    const auto first = static_cast<ptrdiff_t>(good.section_offset(index));
+    for (uint32_t bytes = 0; bytes < source_bytes; ++bytes) {
+      Bytes forged = page;
+      if (bytes < before) {
+        forged.erase(forged.begin() + first, forged.begin() + first + (before - bytes));
+      } else {
+        forged.insert(forged.begin() + first + before, bytes - before, 0);
+      }
+      PageHeader header = good;
+      header.sections[index].bytes = bytes;
+      Bytes header_bytes = serialise_page_header(header).value();
+      std::copy(header_bytes.begin(), header_bytes.end(), forged.begin());
+      restamp(forged);
+      EXPECT_EQ(this->error(forged), bytes == before ? Errc::ok : Errc::damaged)
+          << "section " << index << " of " << bytes;
     }
-    header.sections[0].bytes = bytes;
-    Bytes header_bytes = serialise_page_header(header).value();
-    std::copy(header_bytes.begin(), header_bytes.end(), forged.begin());
-    restamp(forged);
-    EXPECT_EQ(this->error(forged), bytes == before ? Errc::ok : Errc::damaged) << bytes;
   }
 }
 

@@ -62,7 +62,8 @@ TEST_F(ValueKernels, EveryValueStandsWhereTheFormatPutsIt) {
     all[i] = static_cast<int16_t>(i);
   }
   for (Level level : {Level::q1, Level::q2, Level::q3}) {
-    for (uint32_t step_bits = kStepBitsMin; step_bits <= kStepBitsMax; ++step_bits) {
+    for (uint32_t step_bits = kStepBitsMin; step_bits <= kStepBitsMin + profile_layout::kFinerMax;
+         ++step_bits) {
       for (uint8_t scale = 0; scale < kScales; ++scale) {
         const StepPlace place{.level = level, .step_bits = step_bits};
         oracle_.place_in_steps(place, scale, all, places.data());

@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <functional>
+#include <string>
+#include <tuple>
 
 #include "codec/page_layout.h"
 #include "src/base/limits.h"
@@ -129,6 +131,26 @@ TEST(PageHeader, NamesWhatItRefusesInAnEntry) {
   EXPECT_EQ(error_with(section + layout::kSectionBytes.at + 3, 1), Errc::bad_value);  // not smaller
 }
 
+TEST(PageHeader, SaysWhereWhatItRefusesStands) {
+  const size_t second_plane = kPageFixedBytes + kPlaneEntryBytes;
+  const size_t second_section =
+      second_plane + kPlaneEntryBytes + kRowEntryBytes + kSectionEntryBytes;
+  const uint64_t its_offset = sample_header().section_offset(1);
+  const std::string in_table = fmt::format("section 1 at offset {}", its_offset);
+  for (const auto& [at, value, place] : std::vector<std::tuple<size_t, uint8_t, std::string>>{
+           {second_plane + layout::kPlaneRole.at, 9, "offset 144"},
+           {second_plane + layout::kPlaneDtype.at, 9, "offset 144"},
+           {second_plane + layout::kPlaneStored.at, 9, "offset 144"},
+           {second_section + layout::kSectionFlags.at, 2, in_table},
+           {second_section + layout::kSectionFlags.at, 1, in_table}}) {
+    Bytes bytes = serialised(sample_header());
+    bytes[at] = value;
+    restamp(bytes);
+    const std::string text = parse_page_header(bytes).error().text;
+    EXPECT_NE(text.find(place), std::string::npos) << text;
+  }
+}
+
 TEST(PageHeader, IsNotWrittenWithValuesThatCannotBeRead) {
   EXPECT_EQ(error_of([](PageHeader& h) { h.encoding = Encoding::archive; }), Errc::unsupported);
   EXPECT_EQ(error_of([](PageHeader& h) { h.rows.push_back({}); }), Errc::bad_value);
@@ -194,6 +216,20 @@ TEST(PageHeader, OfAProgressivePageHasRowsThatFollowEachOther) {
                                                                    {q3, q2, q1, exact, exact}}) {
     EXPECT_EQ(error_of_rows(bad), Errc::bad_value);
   }
+}
+
+TEST(PageHeader, OnlyTheFirstRowMayBeStoredRaw) {
+  PageHeader header = sample_header();
+  header.encoding = Encoding::progressive;
+  header.profile_digest[5] = 1;
+  header.rows = {{Level::q2, 8}, {Level::q1, 7}};
+  header.sections.insert(header.sections.end(), header.sections.begin(), header.sections.end());
+  const auto source_bytes = static_cast<uint32_t>(3 * header.geometry.plane_bytes(0));
+  header.sections[0] = {.bytes = source_bytes, .flags = kSectionStoredRaw};
+  header.sections[8] = {};
+  EXPECT_TRUE(serialise_page_header(header).has_value());
+  std::swap(header.sections[0], header.sections[8]);
+  EXPECT_EQ(serialise_page_header(header).error().code, Errc::bad_value);
 }
 
 TEST(PageHeader, RefusesAPageAboveTheLimit) {

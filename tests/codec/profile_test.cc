@@ -8,6 +8,7 @@
 #include <functional>
 #include <numbers>
 #include <string>
+#include <tuple>
 
 #include "codec/page_layout.h"
 #include "codec/profile_layout.h"
@@ -258,6 +259,20 @@ TEST(ForgedProfile, IsRefusedForEachFieldOfItsEntries) {
   EXPECT_EQ(error_with(kChannelAt + kShift.at, uint8_t{7}), Errc::bad_value);
   EXPECT_EQ(error_with(kChannelAt + kShift.at, uint8_t{31}), Errc::bad_value);
   EXPECT_EQ(error_with(kChannelAt + kScale.at, uint8_t{32}), Errc::bad_value);
+}
+
+TEST(ForgedProfile, SaysWhereWhatItRefusesStands) {
+  for (const auto& [at, value, place] : std::vector<std::tuple<size_t, uint8_t, size_t>>{
+           {kPlanesAt + layout::kPlaneRole.at, 9, kPlanesAt},
+           {kBlockAt + kFiner.at, 5, kBlockAt},
+           {kBlockAt + kBasis.at, 3, kBlockAt},
+           {kChannelAt + kScale.at, 32, kChannelAt}}) {
+    Bytes file = small_file();
+    file[at] = value;
+    restamp_profile(file);
+    const std::string text = parse_profile(file, RopePairing::neox).error().text;
+    EXPECT_NE(text.find(fmt::format("offset {}", place)), std::string::npos) << text;
+  }
 }
 
 TEST(ForgedProfile, ThatCodesNothingIsRefused) {

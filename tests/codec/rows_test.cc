@@ -196,6 +196,17 @@ INSTANTIATE_TEST_SUITE_P(Bases,
                                          profile_layout::kGivens,
                                          profile_layout::kMatrices));
 
+TEST(LossyRows, AboveThoseOfTheProfileAreAnInvalidArgument) {
+  Subject subject(DType::bf16, profile_layout::kIdentity);
+  Bytes page(*encode_bound(subject.geometry, kRowsMax));
+  Workspace workspace;
+  const auto rows = static_cast<uint32_t>(subject.profile.rows.size());
+  EXPECT_TRUE(encode_page(subject.spec(rows, false), subject.tensors, page, workspace).has_value());
+  EXPECT_EQ(
+      encode_page(subject.spec(rows + 1, false), subject.tensors, page, workspace).error().code,
+      Errc::invalid_argument);
+}
+
 TEST(RowsOfF32, AreExactWhereItIsANarrowerFormatAndRefusedElse) {
   Subject subject(DType::f32, profile_layout::kGivens);
   Bytes page(*encode_bound(subject.geometry, kRowsMax));

@@ -50,6 +50,7 @@ CPP = {".h", ".cc", ".cu", ".cuh"}
 TEXT = CPP | {".py", ".sh", ".md", ".cmake", ".txt", ".toml", ".json"}
 FILE_LINES, TEST_LINES, FUNCTION_LINES = 600, 1000, 70
 _INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*(["<])([^">]+)[">]', re.MULTILINE)
+_CITATION = re.compile(r'\b([A-Z]+\.md),\s+(?:\W*)((?:"[^"]+"(?:, | and | to )?)+)')
 # Put together here so that this file does not break its own rule.
 _MARKS = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X)\b|^[ \t]*#if " + "0", re.MULTILINE)
 
@@ -234,6 +235,25 @@ def check_built(files: list[File]):
             yield Finding(file.path, 1, "no CMake file names it; add it to one, or delete it")
 
 
+def check_citations(files: list[File]):
+    """Headings that sources cite, a file's name and quoted ones behind it, are there."""
+    headings: dict[str, set[str]] = {}
+    for file in filter(lambda f: f.suffix == ".md", files):
+        found = re.findall(r"^#+ (.+?)$", file.text, re.MULTILINE)
+        headings.setdefault(pathlib.PurePath(file.path).name, set()).update(found)
+    for file in files:
+        for match in _CITATION.finditer(file.text):
+            known = headings.get(match.group(1), set())
+            for heading in re.findall(r'"([^"]+)"', match.group(2)):
+                name = re.sub(r"\s*\n\W*", " ", heading)  # over two lines of a comment
+                if known and name not in known:
+                    yield Finding(
+                        file.path,
+                        cpp_scan.line_of(file.text, match.start()),
+                        f'{match.group(1)} has no heading "{name}"; cite one that it has',
+                    )
+
+
 def check_format(files: list[File], root: pathlib.Path):
     """clang-format 14 has nothing to change; without the program the rule is passed over."""
     if not (root / ".clang-format").exists():
@@ -254,7 +274,7 @@ def check_tree(root: pathlib.Path) -> list[Finding]:
     files = read_tree(root)
     rules = [
         check_ranks, check_libraries, check_lengths, check_names, check_errors_are_provoked,
-        check_marks, check_code, check_built,
+        check_marks, check_code, check_built, check_citations,
     ]  # fmt: skip
     findings = {finding for rule in rules for finding in rule(files)}
     findings.update(check_format(files, root))

@@ -148,6 +148,14 @@ class Rules(Tree):
         self.write("src/base/dead.cc", "int x;\n")
         self.assert_one("src/base/dead.cc:1:", "no CMake file")
 
+    def test_heading_that_is_not_there(self):
+        self.write("codec/FORMAT.md", "# Format\n\n## Page header\n\n## Sections\n")
+        spec = "FORMAT" + ".md"  # put together, so that this file cites nothing
+        self.add("codec/good.h", f'#pragma once\n// ({spec}, "Sections" and "Page\n// header").\n')
+        self.assertEqual(self.found(), [])
+        self.add("codec/bad.h", f'#pragma once\n// ({spec}, "Sections" and "Rows").\n')
+        self.assert_one("codec/bad.h:2:", '"Rows"')
+
     @unittest.skipIf(shutil.which("clang-format-14") is None, "no clang-format-14")
     def test_layout(self):
         self.write(".clang-format", "BasedOnStyle: Google\n")
