@@ -51,13 +51,19 @@ struct DirectModel {
   int first_cell = 0;
 };
 
-// Requires: tag < kDirectCodedTags.
-DirectModel direct_model(uint8_t tag, uint16_t reference);
+// Inline, as a short page asks for one every other step. Requires: tag < kDirectCodedTags.
+inline DirectModel direct_model(uint8_t tag, uint16_t reference) {
+  const int centre = reference - tag / kDirectShapes;
+  const uint32_t shape = tag % kDirectShapes;
+  return {.table = (shape + 1) / 2 * 2 + static_cast<uint32_t>(centre & 1),
+          .flip = shape != 0 && shape % 2 == 0,
+          .first_cell = centre - kDirectCellsBelow};
+}
 
 // Requires: the channel, of those of all layers, is coded.
 inline DirectModel direct_model(const DirectShape& shape, const DirectTags& head, size_t channel) {
-  return direct_model(head.tags[channel],
-                      load_le<uint16_t>(head.references.data() + 2 * (channel / shape.channels)));
+  const uint32_t layer = static_cast<uint32_t>(channel) / shape.channels;
+  return direct_model(head.tags[channel], load_le<uint16_t>(head.references.data() + 2 * layer));
 }
 
 // Encodes the section into `out`; returns its bytes, or 0 if it does not fit there: then it is not

@@ -34,14 +34,6 @@ size_t DirectShape::raw_bytes(uint8_t tag) const {
   return size_t{n_tokens} * (tag == kDirectTagRaw ? 16 : low_bits()) / 8;
 }
 
-DirectModel direct_model(uint8_t tag, uint16_t reference) {
-  int centre = reference - tag / kDirectShapes;
-  uint32_t shape = tag % kDirectShapes;
-  return {.table = (shape + 1) / 2 * 2 + static_cast<uint32_t>(centre & 1),
-          .flip = shape != 0 && shape % 2 == 0,
-          .first_cell = centre - kDirectCellsBelow};
-}
-
 Status decode_direct(const DirectShape& shape,
                      ByteSpan section,
                      const SectionPlace& place,
