@@ -4,6 +4,7 @@
 #include "codec/direct.h"
 #include "codec/direct_tables.h"
 #include "codec/kernels.h"
+#include "src/base/limits.h"
 
 namespace sluice::codec {
 namespace {
@@ -22,23 +23,23 @@ uint8_t choose_tag(const DirectShape& shape,
   centre = std::max(centre, reference - (kDirectCentres - 1));
   TagCosts costs{};
   kernels.weigh_tags(shape, channel, centre, costs);
-  uint32_t least = shape.n_tokens * (16 - shape.low_bits()) * kCostOfBit;
-  uint8_t best = kDirectTagRaw;
-  // Ascending tags: a tie goes to the lowest.
-  for (int i = kTagCentres; i-- > 0;) {
+  // Costs above tags, so that a tie goes to the lowest. A value costs 22 bits at most, a page has
+  // 4096 tokens.
+  static_assert(uint64_t{kPageTokensMax} * 22 * kCostOfBit < 1u << 24);
+  const uint32_t raw = shape.n_tokens * (16 - shape.low_bits()) * kCostOfBit << 8;
+  uint32_t best = raw;
+  for (int i = 0; i < kTagCentres; ++i) {
     const int tried = centre - 1 + i, drop = reference - tried;
     if (tried < 0 || drop < 0 || drop >= kDirectCentres) {
       continue;
     }
-    for (int shape_index = 0; shape_index < kDirectShapes; ++shape_index) {
-      const uint32_t cost = costs[static_cast<size_t>(i)][static_cast<size_t>(shape_index)];
-      if (cost < least) {
-        least = cost;
-        best = static_cast<uint8_t>(drop * kDirectShapes + shape_index);
-      }
+    const auto& of_centre = costs[static_cast<size_t>(i)];
+    const auto first_tag = static_cast<uint32_t>(drop * kDirectShapes);
+    for (uint32_t s = 0; s < kDirectShapes; ++s) {
+      best = std::min(best, of_centre[s] << 8 | (first_tag + s));
     }
   }
-  return best;
+  return best < raw ? static_cast<uint8_t>(best) : kDirectTagRaw;
 }
 
 // Writes a layer's reference and the tags of its channels.
