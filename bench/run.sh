@@ -42,13 +42,13 @@ for part in $parts; do
       build/release/bench/micro/log_bench --folder "$SLUICE_HOME/log" --gib 4 --rounds 7 --start-gib 40 \
         --json "$results/log.json"
       rm -rf "$SLUICE_HOME/log" ;;
-    codec)  # with the profiles in $SLUICE_HOME/profiles too, of SmolLM2 as bf16
+    codec)  # with the dense profile of bench/quality/figures.sh too, where it was made
       kv=$SLUICE_HOME/kv
       [ -f "$kv/gemma_swa.bf16.bin" ] ||
         "$SLUICE_PYTHON" bench/quality/capture_kv.py --out "$kv" --work "$SLUICE_HOME/models" \
           gpl smol qwen gemma
       profiles=()
-      for file in deploy/profiles/*.profile "$SLUICE_HOME"/profiles/*.profile; do
+      for file in deploy/profiles/*.profile "$SLUICE_HOME"/quality/smol-dense.profile; do
         [ ! -f "$file" ] || profiles+=("--profile=$file")
       done
       build/release/bench/micro/codec_bench --kv="$kv/gpl.f16" --kv="$kv/smol.bf16" \

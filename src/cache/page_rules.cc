@@ -52,6 +52,18 @@ uint64_t row_end(const codec::PageHeader& header, size_t rows) {
   return end;
 }
 
+// By who can read a page and how large it is, where quality is equal; more is better.
+int rank_of(uint32_t encoding) {
+  switch (static_cast<codec::Encoding>(encoding)) {
+    case codec::Encoding::direct:
+      return 2;
+    case codec::Encoding::raw:
+      return 1;
+    default:
+      return 0;
+  }
+}
+
 static_assert(codec::kRowsMax == store::kRecordRowsMax);
 
 }  // namespace
@@ -124,8 +136,9 @@ bool replaces(const store::Record& page, const store::Record& there) {
   if (page.quality_kl() != there.quality_kl()) {
     return page.quality_kl() < there.quality_kl();
   }
-  return page.encoding_id == there.encoding_id ? page.rows.count > there.rows.count
-                                               : page.preference > there.preference;
+  return page.encoding_id == there.encoding_id
+             ? page.rows.count > there.rows.count
+             : rank_of(page.preference) > rank_of(there.preference);
 }
 
 bool has_all_of(const store::Record& there, const store::Record& page) {

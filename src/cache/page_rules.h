@@ -30,8 +30,8 @@ store::Record make_record(const codec::PageHeader& header,
                           const store::Key& anchor);
 
 // Whether a page takes the place of another under its key: better quality does, worse never. At
-// equal quality of one encoding more rows do; raw yields to direct and direct to progressive; else
-// the first stays.
+// equal quality of one encoding more rows do; progressive yields to raw, which needs no profile to
+// be read, and both to direct; else the first stays. So whoever could read a page still can.
 bool replaces(const store::Record& page, const store::Record& there);
 
 // Whether all rows of `page` are in `there`.

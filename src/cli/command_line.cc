@@ -232,6 +232,9 @@ void add_llama_commands(CLI::App& app, CommandLine& line) {
   add_quality_options(put_command, line.sequence.quality);
   put_command.add_flag(
       "--exact-row", line.sequence.quality.exact_row, "store what gives readers the exact KV too");
+  put_command.add_option("--worst-kl",
+                         line.sequence.quality.worst_kl,
+                         "worst quality that went into the slot file, micro-nats");
   put_command.add_flag("--durable", line.slot.durable, kDurable);
   CLI::App& get_command = add(*llama, line, "get", "write a slot file of stored pages", [&line] {
     return llama_get(line.sequence, line.slot, line.output);

@@ -152,6 +152,7 @@ Result<int> llama_get(const SequenceOptions& options,
   SLUICE_TRY(SlotRequest request, read_request(options, slot));
   SequenceOptions context = options;
   context.file_context = request.context;
+  context.quality.worst_kl = kKlUnknown;  // whoever puts the file back says what it is
   SLUICE_TRY(Sequence sequence, open_context(context, std::move(request.tokens), output));
   const size_t asked = sequence.tokens.size();
   SLUICE_CHECK(choose_prefix(sequence, options.quality.bytes));

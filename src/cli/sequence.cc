@@ -147,7 +147,9 @@ Result<Sequence> open_context(const SequenceOptions& options,
                client::LlamaCache::level_kl(
                    *out.client, out.manifest, digest, cache, options.quality.level));
   }
-  cache.quality = {.put_kl = out.max_kl, .exact_row = options.quality.exact_row};
+  cache.quality = {.worst_kl = options.quality.worst_kl,
+                   .put_kl = out.max_kl,
+                   .exact_row = options.quality.exact_row};
   SLUICE_TRY(out.cache, client::LlamaCache::open(*out.client, out.manifest, digest, cache));
   return out;
 }

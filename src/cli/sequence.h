@@ -27,6 +27,7 @@ struct QualityOptions {
   std::string level;                  // q3, q2, q1 or exact, as a profile says what it costs
   std::optional<uint64_t> bytes;      // the finest that fits
   std::vector<std::string> profiles;  // files
+  uint32_t worst_kl = 0;              // the worst that may be loaded, or went into what is put
   bool exact_row = false;             // of a put: what gives the source back, behind the level
 };
 

@@ -108,6 +108,9 @@ Status Space::decode_encoded(const Hash32& key,
                              const EncodedPage& page,
                              MutByteSpan tensors) {
   Client::Call call(client_);
+  if (Result<uint32_t> kl = client::encoded_kl(page); kl.has_value()) {
+    SLUICE_CHECK(check_quality(*kl));
+  }
   const Arrived arrived{.key = key,
                         .page_index = page_index,
                         .encoding_id = page.encoding_id,
@@ -115,8 +118,10 @@ Status Space::decode_encoded(const Hash32& key,
                         .bytes = page.bytes};
   Status decoded = decode(arrived, {.max_kl = kKlUnknown}, tensors);
   // Another profile's page is whole: the daemon must not hear that it is damaged.
-  if (decoded.has_error() && decoded.error().code != Errc::identity_mismatch &&
-      decoded.error().code != Errc::output_too_small) {
+  if (decoded.has_error() && decoded.error().code == Errc::identity_mismatch) {
+    note_unreadable({&key, 1});
+  } else if (decoded.has_error() && decoded.error().code != Errc::identity_mismatch &&
+             decoded.error().code != Errc::output_too_small) {
     SLUICE_CHECK(report_damage(key, page.encoding_id));
   }
   return decoded;

@@ -137,7 +137,8 @@ Result<Fit> LlamaCache::fit(std::span<const uint32_t> tokens,
   Client::Call call(client_);
   const std::vector<Hash32> all = keys(tokens);
   auto look_up = [&](uint32_t n_pages, uint32_t kl) { return ask(all, n_pages, kl); };
-  SLUICE_TRY(const Fit fit, fit_bytes(pages_of(all), max_kl, budget_bytes, look_up));
+  const uint32_t worst = std::min(max_kl, spaces_.front()->worst_kl());
+  SLUICE_TRY(const Fit fit, fit_bytes(pages_of(all), worst, budget_bytes, look_up));
   if (fit.pages != 0) {
     client_.miss_reason.clear();  // of a finer level that nothing has
   }

@@ -147,11 +147,11 @@ SLUICE_API int sluice_level_kl(sluice_client* client,
                                uint32_t* kl_out);
 /* Opens a space by its descriptor (format: src/model/descriptor.h). worst_kl: the worst quality in
  * micro-nats that this process may ever load (SLUICE_KL_EXACT for a process that loads exact KV
- * only); it is stamped on every put. put_kl: the worst quality to store; pages are stored with the
- * client's profile of this model that was measured to keep within it, exactly where there is none:
- * all its levels from the coarsest on to the first within put_kl, so that every reader gets the one
- * that it asks for. exact_row: 1 stores behind them what gives the KV back bit for bit, for readers
- * that ask for exact KV; else 0.
+ * only); it is stamped on every put, and a get that allows a worse one is invalid_argument. put_kl:
+ * the worst quality to store; pages are stored with the client's profile of this model that was
+ * measured to keep within it, exactly where there is none: all its levels from the coarsest on to
+ * the first within put_kl, so that every reader gets the one that it asks for. exact_row: 1 stores
+ * behind them what gives the KV back bit for bit, for readers that ask for exact KV; else 0.
  * Errors: bad_value, identity_mismatch, unsupported, invalid_argument (exact_row), as a request. */
 SLUICE_API int sluice_space_open(sluice_client* client,
                                  const uint8_t* descriptor,

@@ -86,7 +86,10 @@ Result<Fit> Space::fit(std::span<const Hash32> keys, uint32_t max_kl, uint64_t b
     return served(reply);
   };
   SLUICE_TRY(const Fit fit,
-             fit_bytes(static_cast<uint32_t>(keys.size()), max_kl, budget_bytes, ask));
+             fit_bytes(static_cast<uint32_t>(keys.size()),
+                       std::min(max_kl, quality_.worst_kl),
+                       budget_bytes,
+                       ask));
   if (fit.pages != 0) {
     client_.miss_reason.clear();  // of a finer level that nothing has
   }
@@ -101,7 +104,7 @@ Result<size_t> Space::encode(const Hash32& key, uint32_t page_index, ByteSpan te
   spec.provenance_kl = quality_.worst_kl;
   spec.first_position = uint64_t{page_index} * geometry_.n_tokens;
   spec.geometry = geometry_;
-  if (put_rows_.profile != nullptr) {
+  if (put_rows_.profile != nullptr && !unreadable_.contains(key)) {
     spec.encoding = codec::Encoding::progressive;
     spec.profile = put_rows_.profile;
     spec.lossy_rows = put_rows_.lossy_rows;
@@ -126,7 +129,6 @@ Status Space::put(const Chain& chain,
   if (ack == transport::Ack::ram) {
     SLUICE_TRY(known, lookup(chain.keys, std::max(quality_.worst_kl, encoded_kl())));
   }
-  out.pages_kept += known;
   PutWindow window(*this, ack, [&](const SentPage& page, const Result<bool>& taken) -> Status {
     if (taken.has_error()) {
       return SLUICE_ERR(taken.error().code,
@@ -135,6 +137,7 @@ Status Space::put(const Chain& chain,
                         to_hex(chain.keys[page.index]),
                         taken.error().text);
     }
+    unreadable_.erase(chain.keys[page.index]);
     if (*taken) {
       ++out.pages;
       out.raw_bytes += page_bytes();
@@ -144,13 +147,39 @@ Status Space::put(const Chain& chain,
     }
     return {};
   });
-  for (size_t i = known; i < chain.keys.size(); ++i) {
+  for (size_t i = 0; i < chain.keys.size(); ++i) {
+    if (i < known && !unreadable_.contains(chain.keys[i])) {
+      ++out.pages_kept;
+      continue;
+    }
     const uint32_t page_index = chain.first_page + static_cast<uint32_t>(i);
     SLUICE_TRY(ByteSpan tensors, load(page_index));
     SLUICE_TRY(size_t bytes, encode(chain.keys[i], page_index, tensors));
     SLUICE_CHECK(window.send(i, chain.keys[i], anchors[i], ByteSpan(encoded_).first(bytes)));
   }
   return window.finish();
+}
+
+// Bounded, since a client that only reads never takes one out.
+void Space::note_unreadable(std::span<const Hash32> keys) {
+  constexpr size_t kUnreadableMax = 4 * kKeysMax;
+  if (unreadable_.size() + keys.size() > kUnreadableMax) {
+    unreadable_.clear();
+  }
+  unreadable_.insert(keys.begin(), keys.end());
+}
+
+// What is computed on a page is stored as no better than worst_kl, so no worse one may be loaded.
+Status Space::check_quality(uint32_t max_kl) const {
+  if (max_kl > quality_.worst_kl) {
+    return SLUICE_ERR(Errc::invalid_argument,
+                      "pages of up to {} micro-nats asked for in a space opened for at most {}: "
+                      "what is computed on them would be stored as better than it is; open the "
+                      "space with that worst_kl",
+                      max_kl,
+                      quality_.worst_kl);
+  }
+  return {};
 }
 
 Result<uint32_t> Space::erase(std::span<const Hash32> keys) {

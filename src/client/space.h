@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <set>
 #include <span>
 #include <vector>
 
@@ -87,6 +88,9 @@ class Space {
 
   size_t page_bytes() const { return geometry_.bytes(); }
 
+  // The worst quality that may be loaded.
+  uint32_t worst_kl() const { return quality_.worst_kl; }
+
   // What encoding costs the pages that put() stores, with all their rows: their profile's quality,
   // or 0.
   uint32_t encoded_kl() const {
@@ -105,17 +109,19 @@ class Space {
   // Errors: as a request.
   Result<uint32_t> lookup(std::span<const Hash32> keys, uint32_t max_kl);
 
-  // What a get of no more than `budget_bytes` should ask for (fit_bytes). Errors: as a request.
+  // What a get of no more than `budget_bytes` should ask for (fit_bytes), within max_kl and
+  // Quality::worst_kl. Errors: as a request.
   Result<Fit> fit(std::span<const Hash32> keys, uint32_t max_kl, uint64_t budget_bytes);
 
-  // Encodes and puts those pages of a chain that the daemon lacks: `load(page)` gives the tensors
-  // of a page by its index from the root, valid until its next call; anchors[i] is what keys[i] is
-  // evicted with. Stops at the first refusal, which names its page: those behind it could not be
-  // reached, but for what is under way with it (put_window.h). Ack::disk: no crash can lose any of
-  // them afterwards; all are sent, since the daemon may have one in RAM only.
-  // Requires: as many anchors as keys. Errors: unsupported (Ack::disk without a disk tier),
-  // invalid_argument, no_space, draining, as a request; what `load` answers. `out` counts what was
-  // moved before an error too.
+  // Encodes and puts those pages of a chain that the daemon lacks, or that a get() found coded with
+  // a profile that the client has not; these as `direct`, which everybody reads: `load(page)` gives
+  // the tensors of a page by its index from the root, valid until its next call; anchors[i] is what
+  // keys[i] is evicted with. Stops at the first refusal, which names its page: those behind it
+  // could not be reached, but for what is under way with it (put_window.h). Ack::disk: no crash can
+  // lose any of them afterwards; all are sent, since the daemon may have one in RAM only. Requires:
+  // as many anchors as keys. Errors: unsupported (Ack::disk without a disk tier), invalid_argument,
+  // no_space, draining, as a request; what `load` answers. `out` counts what was moved before an
+  // error too.
   Status put(const Chain& chain,
              std::span<const Hash32> anchors,
              const std::function<Result<ByteSpan>(uint32_t page)>& load,
@@ -137,7 +143,7 @@ class Space {
   // Decodes all rows of the page, which is number page_index of its chain: the same tensors,
   // whether the rows came at once or not. Shape: `tensors` is page_bytes() long. Errors: damaged,
   // and what codec::decode_layers answers: the page is reported to the daemon; identity_mismatch (a
-  // profile that the client has not).
+  // profile that the client has not), invalid_argument (worse than Quality::worst_kl).
   Status decode_encoded(const Hash32& key,
                         uint32_t page_index,
                         const EncodedPage& page,
@@ -151,7 +157,8 @@ class Space {
   // Gets pages, or layers of them, until one is missing or damaged. Returns how many are whole,
   // from the first on; some behind these may have been written too. A page whose profile the client
   // has not counts as missing, and Client::miss_reason names it. Errors: invalid_argument (layers
-  // that the page does not have), as a request, and what `target` answers.
+  // that the page does not have, a max_kl above Quality::worst_kl), as a request, and what `target`
+  // answers.
   Result<size_t> get(const Chain& chain, const Wanted& wanted, PageTarget& target, Transfer& out);
 
  private:
@@ -185,6 +192,8 @@ class Space {
   Result<transport::LookupReply> look_up(std::span<const Hash32> keys, uint32_t max_kl);
   Result<EncodedPage> fetch(const transport::GetPageRequest& page, uint32_t max_kl);
   Result<size_t> encode(const Hash32& key, uint32_t page_index, ByteSpan tensors);
+  void note_unreadable(std::span<const Hash32> keys);
+  Status check_quality(uint32_t max_kl) const;
   Status check_wanted(const Wanted& wanted) const;
   Status check(const codec::PageHeader& header, const Arrived& page, const Wanted& wanted) const;
   Status decode(const Arrived& page, const Wanted& wanted, MutByteSpan tensors);
@@ -198,6 +207,9 @@ class Space {
   Quality quality_;
   std::vector<codec::Profile> profiles_;  // those that fit
   PutRows put_rows_;                      // of one of them, or put() is exact
+  // Pages that a get() could not read, until they are put again; those behind one are taken for
+  // such too.
+  std::set<Hash32> unreadable_;
   uint32_t handle_ = 0;
   uint64_t generation_ = 0;  // of the connection that handle_ belongs to
   codec::Workspace workspace_;

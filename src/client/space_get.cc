@@ -98,10 +98,14 @@ class Space::Receiver final : public transport::PageSink {
   // Why a page was whole and could not be read, if one was.
   const std::string& unreadable_reason() const { return unreadable_reason_; }
 
+  // Index in the chain of the first such page.
+  size_t unreadable_from() const { return unreadable_from_; }
+
  private:
   void unreadable(const transport::PageMeta& meta, const Error& error) {
     end_ = std::min<size_t>(end_, meta.page_index);
     unreadable_reason_ = error.text;
+    unreadable_from_ = std::min<size_t>(unreadable_from_, meta.page_index);
   }
 
   void refuse(const transport::PageMeta& meta) {
@@ -118,6 +122,7 @@ class Space::Receiver final : public transport::PageSink {
   size_t end_ = SIZE_MAX;       // index of the first page that is missing or was refused
   std::optional<transport::PageMeta> damaged_;
   std::string unreadable_reason_;
+  size_t unreadable_from_ = SIZE_MAX;
   Status result_;
 };
 
@@ -213,6 +218,7 @@ Result<size_t> Space::get_batch(const Chain& chain,
   }
   if (!receiver.unreadable_reason().empty()) {
     client_.miss_reason = receiver.unreadable_reason();
+    note_unreadable(chain.keys.subspan(receiver.unreadable_from()));
   }
   SLUICE_CHECK(receiver.take_result());
   return receiver.whole();
@@ -227,7 +233,7 @@ Status Space::check_wanted(const Wanted& wanted) const {
                       wanted.first_layer,
                       geometry_.layers);
   }
-  return {};
+  return check_quality(wanted.max_kl);
 }
 
 Result<size_t> Space::get(const Chain& chain,

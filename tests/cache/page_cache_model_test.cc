@@ -21,7 +21,7 @@ constexpr PageOptions kVersions[] = {
     {.seed = 5},
 };
 // Behind these a page of four rows, and the same without the last two.
-constexpr int kRanks[] = {1, 1, 2, 3, 3, 4, 0};
+constexpr int kRanks[] = {1, 1, 3, 4, 4, 2, 0};
 constexpr size_t kVersionsMax = std::size(kRanks);
 
 // What may be served of a key, and what has to be.

@@ -64,6 +64,21 @@ TEST(PageRules, ReplacingIsAnOrder) {
   EXPECT_GT(chains, kTrials / 50);
 }
 
+// A reader without the profile of a page reads raw and direct ones only.
+TEST(PageRules, APageThatNeedsNoProfileTakesThePlaceOfOneThatDoesAndNeverYieldsToIt) {
+  Prng prng(4);
+  int pairs = 0;
+  for (int i = 0; i < kTrials; ++i) {
+    const store::Record page = random_record(prng), profiled = random_record(prng);
+    if (page.preference != 3 && profiled.preference == 3) {
+      ++pairs;
+      EXPECT_TRUE(replaces(page, profiled));
+      EXPECT_FALSE(replaces(profiled, page));
+    }
+  }
+  EXPECT_GT(pairs, kTrials / 20);
+}
+
 TEST(PageRules, MoreRowsOfOneEncodingReplaceFewer) {
   Prng prng(3);
   for (int i = 0; i < kTrials; ++i) {

@@ -62,7 +62,7 @@ class SpaceLevelsTest : public ::testing::Test {
     daemon_.start();
     client_ = *Client::open({.address = socket_});
     ASSERT_TRUE(client_->profiles.add(codec::profile_file(profile_)).has_value());
-    reader_ = open({});
+    reader_ = open({.worst_kl = kKlUnknown});
     keys_ = reader_->keys(std::vector<uint32_t>(2 * kTokens, 5));
   }
 
@@ -83,15 +83,19 @@ class SpaceLevelsTest : public ::testing::Test {
   }
 
   void put(Space& space, const Bytes& tensors) {
+    Transfer moved;
+    put_again(space, tensors, moved);
+    EXPECT_EQ(moved.pages, 2u);
+  }
+
+  void put_again(Space& space, const Bytes& tensors, Transfer& moved) {
     const std::vector<Hash32> keys = space.keys(std::vector<uint32_t>(2 * kTokens, 5));
     const std::vector<Hash32> anchors = {kRootKey, keys[0]};
     auto load = [&](uint32_t page) -> Result<ByteSpan> {
       return ByteSpan(tensors).subspan(page * space.page_bytes(), space.page_bytes());
     };
-    Transfer moved;
     Status done = space.put({.keys = keys}, anchors, load, transport::Ack::ram, moved);
     ASSERT_TRUE(done.has_value()) << done.error().to_string();
-    EXPECT_EQ(moved.pages, 2u);
   }
 
   void put_all_levels() { put(*open({.put_kl = kQ1, .exact_row = true})); }
@@ -203,6 +207,51 @@ TEST_F(SpaceLevelsTest, LayersComeAloneAndAreTheSame) {
       EXPECT_EQ(bytes < all_bytes, first != 1) << "1 to 3 are of both groups";
     }
   }
+}
+
+// Otherwise it would miss them for as long as they stay, and its own puts would be in vain.
+TEST_F(SpaceLevelsTest, PagesOfAProfileThatAClientLacksArePutAgainForEverybody) {
+  put_all_levels();
+  for (const bool has_another : {false, true}) {
+    std::unique_ptr<Client> other = *Client::open({.address = socket_});
+    if (has_another) {
+      codec::Profile another = profile_of(descriptor());
+      another.note = "another";
+      ASSERT_TRUE(other->profiles.add(codec::profile_file(another)).has_value());
+    }
+    std::unique_ptr<Space> space =
+        *Space::open(*other, *encode_descriptor(descriptor()), {.put_kl = kQ1, .exact_row = true});
+    Buffer out(space->page_bytes(), 2);
+    Transfer moved;
+    if (!has_another) {
+      EXPECT_EQ(*space->get({.keys = keys_}, {}, out, moved), 0u);
+      EXPECT_NE(other->miss_reason.find("profile"), std::string::npos) << other->miss_reason;
+      put(*space, source_);
+    }
+    EXPECT_EQ(*space->get({.keys = keys_}, {}, out, moved), 2u) << other->miss_reason;
+    EXPECT_EQ(out.bytes, source_);
+  }
+  EXPECT_EQ(get({.max_kl = kQ3}), source_);
+  Transfer moved;
+  put_again(*open({.put_kl = kQ1, .exact_row = true}), source_, moved);
+  EXPECT_EQ(moved.pages_kept, 2u);
+}
+
+// What is computed on a page is stored as no better than worst_kl.
+TEST_F(SpaceLevelsTest, PagesWorseThanTheSpaceMayLoadAreRefused) {
+  put_all_levels();
+  std::unique_ptr<Space> space = open({.worst_kl = kQ2});
+  Buffer out(space->page_bytes(), 2);
+  Transfer moved;
+  EXPECT_EQ(space->get({.keys = keys_}, {.max_kl = kQ2 + 1}, out, moved).error().code,
+            Errc::invalid_argument);
+  EXPECT_EQ(*space->get({.keys = keys_}, {.max_kl = kQ2}, out, moved), 2u);
+  const EncodedPage q3 = *space->get_encoded(keys_[0], kQ3);
+  EXPECT_EQ(space->decode_encoded(keys_[0], 0, q3, out.bytes).error().code, Errc::invalid_argument);
+  const Fit fit = *space->fit(keys_, kKlUnknown, 1u << 30);
+  EXPECT_EQ(fit.pages, 2u);
+  EXPECT_LE(fit.max_kl, kQ2);
+  EXPECT_EQ(daemon_.cache().stats().damage_reports, 0u);
 }
 
 TEST_F(SpaceLevelsTest, LayersThatPagesDoNotHaveAreRefused) {
