@@ -10,6 +10,7 @@ import functools
 import hashlib
 import os
 import struct
+import sys
 import subprocess
 import tempfile
 
@@ -34,6 +35,8 @@ def codecs(
     for name, files in profiles.items():
         if len(files) != len(model.groups):
             raise SystemExit(f"{len(files)} profiles {name}, the model has {len(model.groups)} groups")
+        if any(model_digest(file) != model.digest for file in files):
+            print(f"{name} was measured on other files than the model's", file=sys.stderr)
         pages = Pages(model, socket, files, page_tokens)
         levels = [level for level in rows(files[0]) if all(level in rows(file) for file in files)]
         codes = {level: functools.partial(pages.code, level=level) for level in levels}

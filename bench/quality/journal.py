@@ -13,11 +13,17 @@ class Journal:
         """Goes on with a file of the same parameters; SystemExit for one of others."""
         self._found: dict[tuple, dict] = {}
         lines = _lines(path)
-        if lines and json.loads(lines[0]) != parameters:
-            raise SystemExit(f"{path} is of a run with other parameters; remove it or name another")
-        for line in lines[1:]:
-            key, entry = json.loads(line)
-            self._found[tuple(key)] = entry
+        try:
+            there = json.loads(lines[0]) if lines else parameters
+            for line in lines[1:]:
+                key, entry = json.loads(line)
+                self._found[tuple(key)] = dict(entry)
+        except (ValueError, TypeError) as error:
+            raise SystemExit(f"{path} is no journal of this bench ({error}); remove it or name another") from error
+        if there != parameters:
+            changed = ", ".join(name for name in parameters if there.get(name) != parameters[name])
+            raise SystemExit(f"{path} is of a run with another {changed}; remove it or name another")
+        self.goes_on = bool(lines)  # with what an earlier run measured
         with open(path + ".part", "w") as file:
             file.writelines(line + "\n" for line in lines or [json.dumps(parameters)])
         os.replace(path + ".part", path)

@@ -39,7 +39,7 @@ from journal import Journal
 from judge import Judge
 from needle import Needle, needles
 from reference import SINKS, Reference
-from sluice_kv import text_marks
+from sluice_kv import api, text_marks
 from sluice_kv.kv_model import read_text
 from sluice_kv.profile_file import marks_of
 
@@ -107,14 +107,8 @@ def refuse_leak(model: Reference, test: str, tokens: list[int], kept: dict[str, 
 
 def profiles_of(sets: list[list[str]]) -> dict[str, list[bytes]]:
     """Returns the files of each set by the name that NAME.profile or NAME.0.profile gives it."""
-    out = {}
-    for paths in sets:
-        name = os.path.basename(paths[0]).removesuffix(".profile").removesuffix(".0")
-        out[name] = []
-        for path in paths:
-            with open(path, "rb") as file:
-                out[name].append(file.read())
-    return out
+    names = [os.path.basename(paths[0]).removesuffix(".profile").removesuffix(".0") for paths in sets]
+    return {name: api.read_profiles(paths) for name, paths in zip(names, sets)}
 
 
 def all_codecs(
@@ -141,9 +135,9 @@ def all_codecs(
 
 def measure(args, model: Reference, codecs: list[Codec], texts: list[TestText]) -> dict:
     """Returns the result, which is written after each window too."""
-    result = {"parameters": parameters(args), "rows": []}
     journal = Journal(args.json + ".journal", same(args, model))
-    done: list[dict] = []
+    done = earlier_rows(args, codecs) if journal.goes_on else []
+    result = {"parameters": parameters(args), "rows": done}
     for text in texts:
         judge = Judge(model, codecs, journal, text.name, args.greedy_tokens)
         for index, needle in enumerate(text.needles):
@@ -156,6 +150,16 @@ def measure(args, model: Reference, codecs: list[Codec], texts: list[TestText]) 
             write(args.json, result)
         done = result["rows"]
     return result
+
+
+def earlier_rows(args, codecs: list[Codec]) -> list[dict]:
+    """Returns the rows that OUT has of other codecs than these."""
+    if not os.path.exists(args.json):
+        return []
+    with open(args.json) as file:
+        rows = json.load(file)["rows"]
+    now = {(codec.name, codec.level, codec.page_tokens) for codec in codecs}
+    return [row for row in rows if (row["codec"], row["level"], row.get("page_tokens", 0)) not in now]
 
 
 def same(args, model: Reference) -> dict:

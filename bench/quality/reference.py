@@ -12,10 +12,6 @@ __all__ = ["SINKS", "Reference"]
 
 
 class Reference(KvModel):
-    def encode(self, text: str) -> list[int]:
-        """Returns the tokens of a text that goes on, without those that begin one."""
-        return self._tokenizer(text, add_special_tokens=False)["input_ids"]
-
     def text(self, tokens: list[int]) -> str:
         return self._tokenizer.decode(tokens)
 

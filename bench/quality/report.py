@@ -3,7 +3,9 @@
     bench/quality/report.py RESULT.json... [--against "CODEC LEVEL"]
 
 `ours` is what Sluice takes at the same KL, on the line through the levels of its first profile with two
-or more, in the pages that came first; `ratio` is how much smaller that is. --against adds log(KL / that codec's KL) with the 95 %
+or more, in the pages that came first; `ratio` is how much smaller that is. Of a codec that is worse than
+its worst level that level's bits are `ours`, and the ratio is at least what it says; of one that is better
+than its best there is neither. --against adds log(KL / that codec's KL) with the 95 %
 interval of a paired bootstrap over the windows.
 """
 
@@ -53,18 +55,18 @@ def _table(rows: list[dict], against: str | None) -> list[str]:
 
 
 def _cells(row: dict, points: list[bars.Point]) -> list[str]:
-    low, high = row["kl_interval"]
+    interval = row["kl_interval"]
     ours = ratio = ""
-    if len(points) > 1 and row["kl_mean"] > 0 and not bars.is_ours(row):
-        bits = bars.bits_at(points, row["kl_mean"])
-        inside = min(p[1] for p in points) <= row["kl_mean"] <= max(p[1] for p in points)
-        ours = f"{bits:.2f}{'' if inside else ' (extrapolated)'}"
-        ratio = f"{row['bpe'] / bits:.2f}" if bits > 0 else ""
+    if len(points) > 1 and not bars.is_ours(row) and row["kl_mean"] >= min(p[1] for p in points):
+        worst = max(p[1] for p in points)
+        bits = bars.bits_at(points, min(row["kl_mean"], worst))
+        bound = "" if row["kl_mean"] <= worst else "at least "
+        ours, ratio = f"{bits:.2f}", f"{bound}{row['bpe'] / bits:.2f}"
     return [
         label(row),
         f"{row['bpe']:.3f}",
         f"{row['kl_mean']:.3g}",
-        f"{low:.2g} to {high:.2g}" if row["windows"] > 1 else "",
+        "{:.2g} to {:.2g}".format(*interval) if interval else "",
         f"{row['kl_p99']:.3g}",
         f"{row['top1']:.4f}",
         f"{100 * row['ppl_delta']:+.2f}",

@@ -8,6 +8,8 @@ Tensors are anything that sluice_kv.buffers takes: bytes, numpy, torch, all else
 import ctypes as C
 import json
 import os
+import weakref
+from collections.abc import Sequence
 
 from sluice_kv.abi import (
     ABI_VERSION, ACK_DISK, ACK_RAM, INVALID_ARGUMENT, KEY_BYTES, KL_EXACT, KL_UNKNOWN, TIMED_OUT,
@@ -18,7 +20,7 @@ from sluice_kv.buffers import Buffer, Memory
 __all__ = [
     "ABI_VERSION", "INVALID_ARGUMENT", "KL_EXACT", "KL_UNKNOWN", "LEVELS", "TIMED_OUT",
     "Client", "Error", "Fit", "Kl", "LlamaSpaces", "Model", "Page", "Space", "Transfer", "Unavailable",
-    "check_kl", "library",
+    "check_bytes", "check_kl", "library", "read_profiles",
 ]  # fmt: skip
 
 LEVELS = ("q3", "q2", "q1", "exact")  # names of qualities, the worst first
@@ -28,10 +30,34 @@ Kl = int | str
 
 
 def check_kl(*values: Kl) -> None:
-    """Raises ValueError for a name that is no level's."""
+    """Raises ValueError for what is neither a level's name nor micro-nats."""
     for kl in values:
         if isinstance(kl, str) and kl not in LEVELS:
             raise ValueError(f"sluice: level {kl!r}, expected one of {', '.join(LEVELS)}")
+        if not isinstance(kl, str) and not KL_EXACT <= kl <= KL_UNKNOWN:
+            raise ValueError(f"sluice: a KL of {kl} micro-nats, expected 0 to {KL_UNKNOWN}")
+
+
+def check_bytes(budget_bytes: int | None) -> None:
+    """Raises ValueError for what is no budget: C would take a negative number for a vast one."""
+    if budget_bytes is not None and not 0 <= budget_bytes < 1 << 64:
+        raise ValueError(f"sluice: a budget of {budget_bytes} bytes, expected 0 or more")
+
+
+def read_profiles(paths: Sequence[str]) -> list[bytes]:
+    """Returns the files' bytes; raises ValueError for one that is no profile, and names it."""
+    if isinstance(paths, (str, bytes, os.PathLike)):
+        raise ValueError(f"sluice: profiles is {paths!r}, expected a list of paths")
+    files = []
+    for path in paths:
+        with open(path, "rb") as file:
+            files.append(file.read())
+        try:
+            with Client() as client:  # connects to nothing
+                client.add_profile(files[-1])
+        except Error as error:
+            raise ValueError(f"sluice: {os.fspath(path)}: {error}") from error
+    return files
 
 
 def _resolved(kl: Kl, level_kl) -> int:
@@ -45,18 +71,28 @@ def _ids(tokens):
 
 
 class _Handle:
-    """An opaque object of the library, freed by close() or with its last reference."""
+    """An opaque object of the library, freed by close() or with its last reference.
+
+    It holds those that it was made from, and is closed with the first of them: the library must
+    free it first.
+    """
 
     _free = ""
     _as_parameter_ = None
 
     def __init__(self, name: str, *arguments):
+        self._made = weakref.WeakSet()  # from this one
+        self._owners = [owner for owner in arguments if isinstance(owner, _Handle)]
         handle = C.c_void_p()
         call(name, *arguments, C.byref(handle))
         self._as_parameter_ = handle
+        for owner in self._owners:
+            owner._made.add(self)
 
     def close(self) -> None:
         if self._as_parameter_:
+            for made in list(self._made):
+                made.close()
             getattr(library(), self._free)(self._as_parameter_)
             self._as_parameter_ = None
 
@@ -175,7 +211,9 @@ class Space(_Handle):
         return pages.value
 
     def fit(self, keys: list[bytes], budget_bytes: int, max_kl: Kl = KL_UNKNOWN) -> Fit:
-        """Returns what to get with no more than so many bytes: as many pages as there are, fine."""
+        """Returns what to get with no more than so many bytes: `pages`, the first so many keys; `max_kl`
+        to get them within, a bound that what comes may be better than; and their `stored_bytes`."""
+        check_bytes(budget_bytes)
         out, packed = Fit(), (b"".join(keys), len(keys))
         call("sluice_space_fit", self, *packed, self.kl(max_kl), budget_bytes, C.byref(out))
         return out
@@ -317,6 +355,7 @@ class LlamaSpaces(_Handle):
 
     def fit(self, tokens, budget_bytes: int, max_kl: Kl = KL_UNKNOWN) -> Fit:
         """Returns what to load with no more than so many bytes, as Space.fit."""
+        check_bytes(budget_bytes)
         out = Fit()
         wanted = *_ids(tokens), self.kl(max_kl), budget_bytes
         call("sluice_llama_fit", self, *wanted, C.byref(out))

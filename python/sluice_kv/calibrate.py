@@ -92,10 +92,21 @@ def scaled(model: KvModel, statistics: Statistics, args) -> float:
     return args.target_kl**2 / found["kl_mean"]
 
 
-def measured(model: KvModel, drafts: list[Profile], args) -> list[dict]:
-    """Returns the quality and size of each level on the test texts."""
+def test_windows(model: KvModel, args) -> list[list[int]]:
+    """Returns what the quality is measured on; SystemExit where a calibration text has it too."""
+    marks = text_marks.kept([t for path in args.text for t in model.encode(read_text(path))])
     texts = [read_text(path) for path in args.test]
     tests = model.windows(texts, args.test_windows, carrier.PREFIX_TOKENS + carrier.FORCED_TOKENS)
+    for index, tokens in enumerate(tests):
+        if next(text_marks.leaks(tokens, marks), None) is not None:
+            raise SystemExit(
+                f"{args.test[index % len(texts)]} has text of a --text file: quality is measured on other text"
+            )
+    return tests
+
+
+def measured(model: KvModel, drafts: list[Profile], tests: list[list[int]], args) -> list[dict]:
+    """Returns the quality and size of each level on the test windows."""
     files = [draft.encode() for draft in drafts]
     carriers = [Carrier(model, args.socket, files, KL_UNKNOWN - row) for row in range(args.rows)]
     found = measure(model, carriers, tests)
@@ -114,8 +125,9 @@ def write(drafts: list[Profile], levels: list[dict], args) -> None:
             raise SystemExit(f"{error}; try a higher --target-kl or more --test-windows; {levels}") from error
     for index, content in enumerate(files):
         path = f"{args.out}.profile" if len(files) == 1 else f"{args.out}.{index}.profile"
-        with open(path, "wb") as file:
+        with open(path + ".part", "wb") as file:
             file.write(content)
+        os.replace(path + ".part", path)
 
 
 def parsed() -> argparse.Namespace:
@@ -125,8 +137,8 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--socket", help="of a running sluiced")
     parser.add_argument("--text", action="append", required=True, help="calibration text; twice or more")
     parser.add_argument("--test", action="append", required=True, help="text that the quality is measured on")
-    parser.add_argument("--windows", type=int, default=12, help="of calibration, over all texts")
-    parser.add_argument("--test-windows", type=int, default=8)
+    parser.add_argument("--windows", type=int, default=12, help="of calibration, over all texts; 12")
+    parser.add_argument("--test-windows", type=int, default=8, help="over all test texts; 8")
     parser.add_argument("--target-kl", type=float, default=0.00015, help="nats of q1; what is measured counts")
     parser.add_argument("--basis", choices=("givens", "dense", "identity"), default="givens")
     parser.add_argument("--rows", type=int, choices=(1, 2, 3), default=3, help="levels, the last of them q1")
@@ -134,6 +146,18 @@ def parsed() -> argparse.Namespace:
         "--metric", choices=(GRADIENTS, ENERGY), default=GRADIENTS, help="energy: without gradients"
     )
     args = parser.parse_args()
+    if args.windows < 1 or args.test_windows < 1:
+        parser.error("--windows and --test-windows are at least 1")
+    if not 0 < args.target_kl < 1:
+        parser.error(f"--target-kl is {args.target_kl} nats, expected more than 0 and less than 1")
+    if not os.path.isdir(os.path.dirname(args.out) or "."):
+        parser.error(f"--out {args.out}: there is no such folder")
+    there = [path for path in (f"{args.out}.profile", f"{args.out}.0.profile") if os.path.exists(path)]
+    if there:
+        parser.error(
+            f"{there[0]} is there, and pages coded with it need it: give another --out (a copy of"
+            f" {args.out}.partial beside it saves the gathering), or remove it"
+        )
     if set(map(os.path.realpath, args.text)) & set(map(os.path.realpath, args.test)):
         parser.error("a --test file is a --text file: quality is measured on other text")
     return args
@@ -141,7 +165,9 @@ def parsed() -> argparse.Namespace:
 
 def main() -> None:
     args = parsed()
+    api.Client(args.socket).stats()  # before the work: is there a daemon?
     model = KvModel(args.model)
+    tests = test_windows(model, args)
     statistics = gathered(model, args)
     about = {
         "texts": [os.path.basename(path) for path in args.text],
@@ -151,7 +177,7 @@ def main() -> None:
         "metric": args.metric,
     }
     drafts = profiles(model, statistics, scaled(model, statistics, args), args, json.dumps(about))
-    levels = measured(model, drafts, args)
+    levels = measured(model, drafts, tests, args)
     write(drafts, levels, args)
     print(json.dumps(levels))
 

@@ -59,6 +59,7 @@ class SluiceCache(DynamicCache):
         always_load: also where computing is faster."""
         super().__init__(config=model.config)
         api.check_kl(max_kl, put_kl)
+        api.check_bytes(max_bytes)
         pace = None if always_load else pace_of(model, client)
         quality = _Quality(max_kl, put_kl, exact_row, max_bytes)
         self._pages = _Pages(client, model, files, salt, quality, pace)

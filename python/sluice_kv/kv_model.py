@@ -17,8 +17,15 @@ CHUNK_TOKENS = 512
 
 
 def read_text(path: str) -> str:
-    with open(path, encoding="utf-8", errors="replace") as file:
-        return file.read()
+    """Returns a text; SystemExit for a file that is none, since what is measured on it says nothing."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            text = file.read()
+    except OSError as error:
+        raise SystemExit(f"text {path}: {error.strerror}") from error
+    if "\0" in text or text.count("\ufffd") > len(text) / 100:
+        raise SystemExit(f"text {path} is not UTF-8; convert it")
+    return text
 
 
 class KvModel:
@@ -39,6 +46,10 @@ class KvModel:
         self.layers = sorted(layer for group in self.groups for layer in group["layers"])
         self.rotated = max(plane["rotated_dims"] for plane in self.groups[0]["planes"])
         self._model, self._tokenizer = _load(path)
+
+    def encode(self, text: str) -> list[int]:
+        """Returns the tokens of a text that goes on, without those that begin one."""
+        return self._tokenizer(text, add_special_tokens=False)["input_ids"]
 
     def windows(self, texts: list[str], count: int, tokens: int) -> list[list[int]]:
         """Cuts windows of so many tokens out of the texts in turn, evenly over each."""

@@ -6,6 +6,7 @@ All are sums over windows of text, so that a run that was cut goes on from its f
 
 import json
 import os
+import zipfile
 
 import numpy as np
 
@@ -77,16 +78,22 @@ class Statistics:
         os.replace(path + ".part", path)
 
     def load(self, path: str, run: dict) -> bool:
-        """Goes on with what save() wrote; False where there is nothing of this run."""
+        """Goes on with what save() wrote; False where there is nothing. SystemExit for what is of
+        another run, which would be lost, and for what cannot be read."""
         if not os.path.exists(path):
             return False
-        with np.load(path) as file:
-            if json.loads(str(file["run"])) != run:
-                return False
-            self.tokens, self.windows = map(int, file["counts"])
-            self.marks = set(map(int, file["marks"]))
-            for name in _ARRAYS:
-                setattr(self, name, file[name])
+        try:
+            with np.load(path) as file:
+                there = json.loads(str(file["run"]))
+                self.tokens, self.windows = map(int, file["counts"])
+                self.marks = set(map(int, file["marks"]))
+                for name in _ARRAYS:
+                    setattr(self, name, file[name])
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise SystemExit(f"{path} cannot be read ({error}); remove it") from error
+        if there != run:
+            changed = ", ".join(name for name in run if there.get(name) != run[name])
+            raise SystemExit(f"{path} is of a run with another {changed}; remove it, or give another --out")
         return True
 
 

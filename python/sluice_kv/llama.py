@@ -58,9 +58,10 @@ class Connector:
         what gives the exact KV. max_bytes: the most that restore() may move: then it brings the
         finest within max_kl that fits. profiles: files of sluice_kv.calibrate."""
         api.check_kl(max_kl, put_kl)
+        api.check_bytes(max_bytes)
         self.context, self.max_kl, self.max_bytes = context, max_kl, max_bytes
         self._put_kl, self._exact_row = put_kl, exact_row
-        self._profiles = [_read(path) for path in profiles]
+        self._profiles = api.read_profiles(profiles)
         self._failures = Failures(LlamaError, NotReady)
         self.last_transfer: api.Transfer | None = None
         self._path, self._model = model.path, None
@@ -260,8 +261,3 @@ class Connector:
     def _guard(self, what: str, work, digest_wait_ms: int = 0):
         """Runs work on the open spaces; on Sluice's failure returns None."""
         return self._failures.guard(what, lambda: work(self._open(digest_wait_ms)))
-
-
-def _read(path: str) -> bytes:
-    with open(path, "rb") as file:
-        return file.read()

@@ -36,19 +36,20 @@ def compare(exact: np.ndarray, lossy: np.ndarray) -> Window:
 
 
 def summary(windows: Sequence[Window]) -> dict:
-    """Returns mean KL with a 95 % interval over the windows' means, the worst tokens, and top-1."""
+    """Returns mean KL with a 95 % interval over the windows' means (None for one), the worst tokens, and top-1."""
     means = np.array([window.kl.mean() for window in windows])
     kl = np.concatenate([window.kl for window in windows])
     degrees = len(means) - 1
-    half = math.inf
+    interval = None  # of one window nobody knows
     if degrees:
         t = _T95[min(degrees, len(_T95)) - 1] if degrees <= len(_T95) else 1.96
         half = t * means.std(ddof=1) / math.sqrt(len(means))
+        interval = [max(float(kl.mean() - half), 0.0), float(kl.mean() + half)]
     return {
         "windows": len(means),
         "tokens": len(kl),
         "kl_mean": float(kl.mean()),
-        "kl_interval": [max(float(kl.mean() - half), 0.0), float(kl.mean() + half)],
+        "kl_interval": interval,
         "kl_p99": float(np.quantile(kl, 0.99)),
         "top1": float(np.concatenate([window.agrees for window in windows]).mean()),
     }

@@ -321,6 +321,7 @@ def paged_cache(kv_caches, layers, config, cache_config) -> PagedCache:
 
 
 def _quality(options: Options) -> Quality:
+    api.read_profiles(options.profiles)  # a bad one ends the start, and is named
     return Quality(
         options.max_kl, options.put_kl, options.exact_row, options.max_bytes, tuple(options.profiles)
     )

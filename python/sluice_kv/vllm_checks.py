@@ -37,6 +37,7 @@ class Options:
             raise ValueError(f"sluice: unknown options {unknown}, known are {sorted(fields)}")
         options = cls(**given)
         api.check_kl(options.max_kl, options.put_kl)
+        api.check_bytes(options.max_bytes)
         return options
 
 

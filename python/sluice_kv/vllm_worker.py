@@ -41,9 +41,8 @@ class Quality:
     profiles: tuple[str, ...] = ()
 
     def open(self, client: api.Client, descriptor: bytes) -> api.Space:
-        for path in self.profiles:
-            with open(path, "rb") as file:
-                client.add_profile(file.read())
+        for file in api.read_profiles(self.profiles):
+            client.add_profile(file)
         return api.Space(
             client, descriptor, self.max_kl, put_kl=self.put_kl, exact_row=self.exact_row
         )

@@ -182,6 +182,14 @@ void add_page_commands(CLI::App& app, CommandLine& line) {
   verify_command.add_option("files", line.names, kFiles);
 }
 
+void add_profile_command(CLI::App& app, CommandLine& line) {
+  CLI::App& command =
+      add(app, line, "profile", "what a profile was measured on, and its levels", [&line] {
+        return profile(line.names, line.output);
+      });
+  command.add_option("files", line.names, "files of sluice_kv.calibrate")->required();
+}
+
 void add_copy_commands(CLI::App& app, CommandLine& line) {
   constexpr const char* kKeys = "page keys, hex, in the space of --descriptor";
   CLI::App& get_command = add(app, line, "get", "save pages as KEY.page files", [&line] {
@@ -271,6 +279,7 @@ int run_command_line(int argc, char** argv) {
   add_daemon_commands(app, line);
   add_sequence_commands(app, line);
   add_page_commands(app, line);
+  add_profile_command(app, line);
   add_copy_commands(app, line);
   add_llama_commands(app, line);
   try {

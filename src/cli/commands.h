@@ -35,6 +35,9 @@ Result<int> inspect(const SequenceOptions& options,
                     const std::string& save,
                     const OutputOptions& output);
 
+// What profile files were measured on, and the KL of their levels.
+Result<int> profile(const std::vector<std::string>& files, const OutputOptions& output);
+
 // Fetches, checks and decodes the pages of a sequence, or page files.
 Result<int> verify(const SequenceOptions& options,
                    const std::vector<std::string>& files,

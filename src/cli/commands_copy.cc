@@ -76,7 +76,9 @@ Result<int> get(const SequenceOptions& options,
                 const std::vector<std::string>& keys,
                 const std::string& folder,
                 const OutputOptions& output) {
-  SLUICE_TRY(PageSet set, open_pages(options, keys, output));
+  SequenceOptions any_quality = options;
+  any_quality.quality.worst_kl = kKlUnknown;  // pages go to files, and say themselves what they are
+  SLUICE_TRY(PageSet set, open_pages(any_quality, keys, output));
   SLUICE_CHECK(need_pages(set));
   SLUICE_CHECK(choose_rows(set, options.quality));
   SLUICE_CHECK(make_folder(folder));

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "src/base/limits.h"
 #include "src/base/units.h"
 #include "src/cli/commands.h"
 #include "src/cli/page_file.h"

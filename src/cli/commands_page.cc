@@ -75,6 +75,9 @@ nlohmann::json describe(const codec::PageHeader& header, uint64_t bytes) {
                         {"bytes", bytes},
                         {"bits_per_element", bits_per_element(header, bytes)},
                         {"sections", header.sections.size()}};
+  if (header.encoding == codec::Encoding::progressive) {
+    out["profile"] = to_hex(header.profile_digest);
+  }
   const size_t stored = codec::rows_within(header, bytes);
   for (size_t i = 0; i < header.rows.size(); ++i) {
     const codec::Row& row = header.rows[i];
@@ -114,6 +117,9 @@ void print(const std::string& name, const codec::PageHeader& header, uint64_t by
                plane.heads,
                plane.dim,
                dtype_name(plane.dtype));
+  }
+  if (header.encoding == codec::Encoding::progressive) {
+    fmt::print("  profile {}\n", to_hex(header.profile_digest));
   }
   const size_t stored = codec::rows_within(header, bytes);
   for (size_t i = 0; i < header.rows.size(); ++i) {

@@ -45,7 +45,9 @@ Status open_space_of_file(const SequenceOptions& options, PageSet& set) {
   }
   SLUICE_TRY(set.sequence.client, open_client(options.daemon));
   SLUICE_CHECK(add_profiles(*set.sequence.client, options.quality));
-  SLUICE_TRY(set.space, client::Space::open(*set.sequence.client, as_bytes(bytes)));
+  SLUICE_TRY(set.space,
+             client::Space::open(
+                 *set.sequence.client, as_bytes(bytes), {.worst_kl = options.quality.worst_kl}));
   return {};
 }
 

@@ -154,6 +154,20 @@ class Levels(unittest.TestCase):
             self.assertLess(moved.stored_bytes, 0.6 * all_bytes)
             self.assertTrue(np.array_equal(out, whole[:, layers.start : layers.stop]))
 
+    def test_what_was_made_from_a_closed_handle_is_closed(self):
+        space = self.space(worst_kl="q3")
+        client = space._client
+        client.close()
+        with self.assertRaises(api.Error) as raised:
+            space.lookup([bytes(32)])
+        self.assertEqual(raised.exception.status, api.INVALID_ARGUMENT)
+
+    def test_a_get_of_worse_than_the_space_may_load_is_refused(self):
+        space = self.space(worst_kl="q2")
+        with self.assertRaises(api.Error) as raised:
+            space.get([bytes(32)], bytearray(space.page_bytes), max_kl="q3")
+        self.assertEqual(raised.exception.status, api.INVALID_ARGUMENT)
+
     def test_a_budget_gets_the_finest_level_that_fits(self):
         keys = self.put(put_kl="q1", exact_row=True)
         space = self.space(worst_kl=api.KL_UNKNOWN)

@@ -1,9 +1,11 @@
 """Lossy pages from end to end with llama.cpp: who gets them, what they replace, what they cost."""
 
 import hashlib
+import json
 import math
 import os
 import struct
+import subprocess
 import unittest
 
 import harness
@@ -62,6 +64,28 @@ class LossyPages(harness.StoredDocument):
     def setUp(self):
         self.daemon = harness.Daemon("--disk", "DISK", "--disk-capacity", "1GiB")
         self.addCleanup(self.daemon.stop)
+
+    def test_a_profile_says_what_it_is_for(self):
+        command = [os.environ["SLUICE_COMMAND"], "--json", "profile", PROFILE]
+        (found,) = json.loads(subprocess.check_output(command))
+        with open(PROFILE, "rb") as file:
+            self.assertEqual(found["digest"], hashlib.sha256(file.read()).hexdigest())
+        self.assertEqual([row["level"] for row in found["levels"]], ["q3", "q2", "q1"])
+        self.assertEqual(found["levels"][2]["kl"], self.connect(put_kl="q1").encoded_kl())
+
+    def test_options_that_are_none_are_refused(self):
+        broken = os.path.join(self.daemon.folder, "broken.profile")
+        with open(PROFILE, "rb") as whole, open(broken, "wb") as cut:
+            cut.write(whole.read()[:1000])
+        for wrong, text in (
+            ({"max_kl": -5}, "-5 micro-nats"),
+            ({"put_kl": 1 << 32}, "micro-nats"),
+            ({"max_bytes": -4}, "-4 bytes"),
+            ({"profiles": [broken]}, broken),
+            ({"profiles": PROFILE}, "list of paths"),
+        ):
+            with self.subTest(wrong), self.assertRaisesRegex(ValueError, text):
+                self.connect(**wrong)
 
     def connect(self, *, profiles=(PROFILE,), max_kl=FLOOR, put_kl=FLOOR, **more) -> Connector:
         cache = self.engine.connect(
@@ -225,12 +249,8 @@ class LossyPages(harness.StoredDocument):
             raw = bytearray(whole.read())
             raw[len(raw) // 2] ^= 4
             file.write(raw)
-        cache = Connector(
-            self.engine.model, self.engine.context, self.daemon.socket, profiles=[path]
-        )
-        self.addCleanup(cache.close)
-        self.assertFalse(cache.wait_ready())
-        self.assertIn("profile", cache.last_error)
+        with self.assertRaisesRegex(ValueError, path):
+            self.connect(profiles=[path])
 
     def test_they_come_back_from_disk_the_same(self):
         cache = self.connect()

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -38,8 +39,8 @@ class Calibrate(unittest.TestCase):
         return subprocess.run(command, capture_output=True, text=True)
 
     def test_a_profile_fits_its_model_and_says_what_was_measured(self):
-        texts = [f"--text={LICENSES}/GPL-2", f"--text={LICENSES}/MPL-2.0"]
-        done = self.run_it(*texts, f"--test={LICENSES}/GPL-3")
+        texts = [f"--text={LICENSES}/GPL-2", f"--text={LICENSES}/Apache-2.0"]
+        done = self.run_it(*texts, f"--test={LICENSES}/MPL-2.0")
         self.assertEqual(done.returncode, 0, done.stderr)
         levels = json.loads(done.stdout)
         self.assertEqual([row["level"] for row in levels], ["q3", "q2", "q1"])
@@ -91,7 +92,7 @@ class Calibrate(unittest.TestCase):
         self.assertTrue(os.path.exists(self.name + ".profile"))
 
     def test_a_second_run_goes_on_with_what_the_first_one_gathered(self):
-        texts = [f"--text={LICENSES}/GPL-2", f"--text={LICENSES}/MPL-2.0", f"--test={LICENSES}/GPL-3"]
+        texts = [f"--text={LICENSES}/GPL-2", f"--text={LICENSES}/Apache-2.0", f"--test={LICENSES}/MPL-2.0"]
         smallest = ["--metric=energy", "--basis=identity", "--rows=1", "--target-kl=0.01"]
         done = self.run_it(*texts, *smallest)
         self.assertEqual(done.returncode, 0, done.stderr)
@@ -104,6 +105,13 @@ class Calibrate(unittest.TestCase):
             marks = marks_of(file.read())
         self.assertTrue(100 < len(marks) <= 2 * 1280 // 16, len(marks))
         done = self.run_it(*texts, *smallest, "--basis=givens")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("pages coded with it need it", done.stderr)
+        os.remove(self.name + ".profile")
+        done = self.run_it(f"--text={LICENSES}/GPL-1", *texts[1:], *smallest)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("of a run with another windows", done.stderr)
+        done = self.run_it(*texts, *smallest, "--basis=givens")
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("2 windows of", done.stderr)
         self.assertNotIn("calibration window", done.stderr)
@@ -115,6 +123,30 @@ class Calibrate(unittest.TestCase):
         done = self.run_it(f"--text={text}", f"--test={text}")
         self.assertEqual(done.returncode, 2)
         self.assertIn("measured on other text", done.stderr)
+        other_name = os.path.join(os.path.dirname(self.name), "copy.txt")
+        shutil.copy(text, other_name)
+        done = self.run_it(f"--text={text}", f"--test={other_name}")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("measured on other text", done.stderr)
+
+    def test_what_cannot_be_calibrated_on_is_refused_before_the_work(self):
+        texts = [f"--text={LICENSES}/GPL-2", f"--test={LICENSES}/MPL-2.0"]
+        no_text = os.path.join(os.path.dirname(self.name), "utf16.txt")
+        with open(no_text, "w", encoding="utf-16") as file:
+            file.write("no UTF-8 " * 5000)
+        for wrong, told in (
+            (["--windows=0"], "at least 1"),
+            (["--target-kl=nan"], "--target-kl"),
+            (["--out=/no/such/folder/x"], "no such folder"),
+            ([f"--text={no_text}"], "not UTF-8"),
+            (["--text=/no/such/text"], "/no/such/text"),
+        ):
+            with self.subTest(wrong):
+                done = self.run_it(*texts, *wrong)
+                self.assertNotEqual(done.returncode, 0)
+                self.assertIn(told, done.stderr)
+                self.assertNotIn("Traceback", done.stderr)
+                self.assertNotIn("calibration window", done.stderr)
 
 
 if __name__ == "__main__":
