@@ -101,6 +101,11 @@ std::span<const Hash32> LlamaCache::group_keys(std::span<const Hash32> keys, siz
 }
 
 Result<Served> LlamaCache::ask(std::span<const Hash32> keys, uint32_t n_pages, uint32_t max_kl) {
+  const uint32_t all_pages = n_pages;
+  for (size_t g = 0; g < spaces_.size(); ++g) {
+    n_pages = std::min<uint32_t>(
+        n_pages, static_cast<uint32_t>(spaces_[g]->readable(group_keys(keys, g).first(n_pages))));
+  }
   transport::LookupRequest request;
   request.max_kl = max_kl;
   for (size_t g = 0; g < spaces_.size(); ++g) {
@@ -117,7 +122,8 @@ Result<Served> LlamaCache::ask(std::span<const Hash32> keys, uint32_t n_pages, u
     return SLUICE_ERR(
         Errc::protocol_error, "LOOKUP of {} pages answered with {}", n_pages, reply.common_pages);
   }
-  client_.miss_reason = reply.miss_reason;
+  const bool cut = n_pages < all_pages && reply.common_pages == n_pages;
+  client_.miss_reason = cut ? kUnreadable : reply.miss_reason;
   return served(reply);
 }
 

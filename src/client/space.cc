@@ -57,12 +57,16 @@ Result<Space::Opened> Space::opened() {
 
 Result<transport::LookupReply> Space::look_up(std::span<const Hash32> keys, uint32_t max_kl) {
   SLUICE_TRY(Opened open, opened());
+  const size_t readable_keys = readable(keys);
+  const bool cut = readable_keys < keys.size();
+  keys = keys.first(readable_keys);
   transport::LookupRequest request;
   request.max_kl = max_kl;
   request.groups.push_back(
       {.handle = open.handle, .window_pages = 0, .keys = {keys.begin(), keys.end()}});
   SLUICE_TRY(transport::LookupReply reply, open.requester->lookup(request, client_.call_options()));
-  client_.miss_reason = reply.miss_reason;
+  const bool all = reply.common_pages == keys.size();
+  client_.miss_reason = cut && all ? kUnreadable : reply.miss_reason;
   if (reply.common_pages > keys.size() || reply.groups.size() != 1 ||
       reply.groups[0].pages.size() != reply.common_pages) {
     return SLUICE_ERR(Errc::protocol_error,
@@ -71,6 +75,12 @@ Result<transport::LookupReply> Space::look_up(std::span<const Hash32> keys, uint
                       reply.common_pages);
   }
   return reply;
+}
+
+size_t Space::readable(std::span<const Hash32> keys) const {
+  const auto found = std::find_if(
+      keys.begin(), keys.end(), [&](const Hash32& key) { return unreadable_.contains(key); });
+  return static_cast<size_t>(found - keys.begin());
 }
 
 Result<uint32_t> Space::lookup(std::span<const Hash32> keys, uint32_t max_kl) {
@@ -147,11 +157,8 @@ Status Space::put(const Chain& chain,
     }
     return {};
   });
-  for (size_t i = 0; i < chain.keys.size(); ++i) {
-    if (i < known && !unreadable_.contains(chain.keys[i])) {
-      ++out.pages_kept;
-      continue;
-    }
+  out.pages_kept += known;
+  for (size_t i = known; i < chain.keys.size(); ++i) {
     const uint32_t page_index = chain.first_page + static_cast<uint32_t>(i);
     SLUICE_TRY(ByteSpan tensors, load(page_index));
     SLUICE_TRY(size_t bytes, encode(chain.keys[i], page_index, tensors));

@@ -11,6 +11,7 @@
 #include <memory>
 #include <set>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "codec/codec.h"
@@ -71,6 +72,10 @@ struct Quality {
   bool exact_row = false;  // and behind that what gives readers who want it the exact KV
 };
 
+// Why pages that are there count as missing, once a get() found it out.
+inline constexpr std::string_view kUnreadable =
+    "the page was coded with a profile that the client has not, when it was last asked for";
+
 class Space {
  public:
   // Opens the space, with those of the client's profiles that fit it by now. Errors: bad_value,
@@ -105,7 +110,11 @@ class Space {
   // The handle under the live connection. Errors: as open().
   Result<uint32_t> handle();
 
-  // How many of the keys, from the first on, the daemon can serve within max_kl.
+  // How many of the keys, from the first on, are no pages that a get() found coded with a profile
+  // that the client has not, and nobody put again since.
+  size_t readable(std::span<const Hash32> keys) const;
+
+  // How many of the keys, from the first on, the daemon can serve within max_kl, and readable().
   // Errors: as a request.
   Result<uint32_t> lookup(std::span<const Hash32> keys, uint32_t max_kl);
 

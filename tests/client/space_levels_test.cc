@@ -226,6 +226,8 @@ TEST_F(SpaceLevelsTest, PagesOfAProfileThatAClientLacksArePutAgainForEverybody) 
     if (!has_another) {
       EXPECT_EQ(*space->get({.keys = keys_}, {}, out, moved), 0u);
       EXPECT_NE(other->miss_reason.find("profile"), std::string::npos) << other->miss_reason;
+      EXPECT_EQ(*space->lookup(keys_, 0), 0u);
+      EXPECT_NE(other->miss_reason.find("profile"), std::string::npos) << other->miss_reason;
       put(*space, source_);
     }
     EXPECT_EQ(*space->get({.keys = keys_}, {}, out, moved), 2u) << other->miss_reason;
