@@ -171,6 +171,11 @@ class LossyPages(harness.StoredDocument):
         self.assertEqual(nameless.lookup(self.document), 0)
         self.assertIn("level q3", nameless.last_error)
         self.check_command(path)
+        # What it computed instead it stores for everybody, and misses no more.
+        self.assertEqual(self.stored(without).pages, 4)
+        self.engine.context.clear()
+        self.assertEqual(without.restore_keys(without.keys(self.document)), 256, without.last_error)
+        self.assertEqual(self.engine.answer(self.document, 256), self.cold)
 
     def check_command(self, profile: str) -> None:
         """What the command finds and restores of the document at a level."""
