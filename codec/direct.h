@@ -62,7 +62,7 @@ inline DirectModel direct_model(uint8_t tag, uint16_t reference) {
 
 // Requires: the channel, of those of all layers, is coded.
 inline DirectModel direct_model(const DirectShape& shape, const DirectTags& head, size_t channel) {
-  const uint32_t layer = static_cast<uint32_t>(channel) / shape.channels;
+  const size_t layer = static_cast<uint32_t>(channel) / shape.channels;
   return direct_model(head.tags[channel], load_le<uint16_t>(head.references.data() + 2 * layer));
 }
 

@@ -169,7 +169,7 @@ Status Space::put(const Chain& chain,
 
 // Bounded, since a client that only reads never takes one out.
 void Space::note_unreadable(std::span<const Hash32> keys) {
-  constexpr size_t kUnreadableMax = 4 * kKeysMax;
+  constexpr size_t kUnreadableMax = size_t{4} * kKeysMax;
   if (unreadable_.size() + keys.size() > kUnreadableMax) {
     unreadable_.clear();
   }
