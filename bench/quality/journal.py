@@ -14,7 +14,7 @@ class Journal:
         self._found: dict[tuple, dict] = {}
         lines = _lines(path)
         try:
-            there = json.loads(lines[0]) if lines else parameters
+            there = dict(json.loads(lines[0])) if lines else parameters
             for line in lines[1:]:
                 key, entry = json.loads(line)
                 self._found[tuple(key)] = dict(entry)

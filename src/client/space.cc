@@ -139,6 +139,7 @@ Status Space::put(const Chain& chain,
   if (ack == transport::Ack::ram) {
     SLUICE_TRY(known, lookup(chain.keys, std::max(quality_.worst_kl, encoded_kl())));
   }
+  out.pages_kept += known;
   PutWindow window(*this, ack, [&](const SentPage& page, const Result<bool>& taken) -> Status {
     if (taken.has_error()) {
       return SLUICE_ERR(taken.error().code,
@@ -157,7 +158,6 @@ Status Space::put(const Chain& chain,
     }
     return {};
   });
-  out.pages_kept += known;
   for (size_t i = known; i < chain.keys.size(); ++i) {
     const uint32_t page_index = chain.first_page + static_cast<uint32_t>(i);
     SLUICE_TRY(ByteSpan tensors, load(page_index));

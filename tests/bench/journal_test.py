@@ -34,9 +34,23 @@ class Kept(unittest.TestCase):
         self.assertEqual(again.get("text", "window 1", "kivi 2"), {"bits": 7.0})
         self.assertEqual(again.get("text", "window 0", "kivi 2"), {"bits": 5.0})
 
-    def test_a_run_with_other_parameters_is_refused(self):
-        with self.assertRaises(SystemExit):
+    def test_a_run_with_other_parameters_is_refused_by_their_names(self):
+        with self.assertRaisesRegex(SystemExit, "another windows"):
             Journal(self.path, {"windows": 3})
+
+    def test_it_says_whether_it_goes_on(self):
+        self.assertTrue(Journal(self.path, {"windows": 2}).goes_on)
+        self.assertFalse(Journal(self.path + "2", {"windows": 2}).goes_on)
+
+    def test_what_is_no_journal_is_refused(self):
+        with open(self.path) as file:
+            first, *_ = file.readlines()
+        for line in ("no JSON\n", "[1, 2, 3]\n", '[["text"], 5]\n', "7\n"):
+            with self.subTest(line):
+                with open(self.path, "w") as file:
+                    file.write(first + line)
+                with self.assertRaisesRegex(SystemExit, "no journal"):
+                    Journal(self.path, {"windows": 2})
 
 
 if __name__ == "__main__":

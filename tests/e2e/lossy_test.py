@@ -176,6 +176,18 @@ class LossyPages(harness.StoredDocument):
         self.engine.context.clear()
         self.assertEqual(without.restore_keys(without.keys(self.document)), 256, without.last_error)
         self.assertEqual(self.engine.answer(self.document, 256), self.cold)
+        self.check_what_a_slot_file_is_stored_as()
+
+    def check_what_a_slot_file_is_stored_as(self) -> None:
+        model = "--model", harness.MODEL
+        which = *model, "--tokens", os.path.join(self.daemon.folder, "tokens")
+        slot = os.path.join(self.daemon.folder, "slot.bin")
+        self.daemon.command("llama", "get", *which, slot)
+        self.daemon.command("rm", *which)
+        self.daemon.command("llama", "put", *model, "--worst-kl", "7000", slot)
+        for kl, tokens in ((6999, 0), (7000, 256)):
+            found = self.daemon.command("lookup", *which, "--max-kl", str(kl))
+            self.assertEqual(found["tokens_there"], tokens, kl)
 
     def check_command(self, profile: str) -> None:
         """What the command finds and restores of the document at a level."""
