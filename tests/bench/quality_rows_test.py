@@ -73,6 +73,14 @@ class QualityBench(unittest.TestCase):
         self.assertEqual(result["parameters"]["prefix_tokens"], 512)
         self.assertEqual(result["parameters"]["sinks"], 4)
 
+        # With another codec the same run adds to what there is.
+        done = self.run_it(calib, *sizes, "--codecs", "zstd -3 raw")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        with open(self.json) as file:
+            again = {report.label(row): row for row in json.load(file)["rows"]}
+        self.assertEqual({name: again[name] for name in rows}, rows)
+        self.assertEqual(set(again) - set(rows), {"zstd -3 raw 64"})
+
     def test_text_that_was_calibrated_on_is_refused(self):
         copy = os.path.join(self.folder, "other_name.txt")
         shutil.copy(f"{LICENSES}/GPL-3", copy)
