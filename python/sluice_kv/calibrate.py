@@ -165,7 +165,10 @@ def parsed() -> argparse.Namespace:
 
 def main() -> None:
     args = parsed()
-    api.Client(args.socket).stats()  # before the work: is there a daemon?
+    try:
+        api.Client(args.socket).stats()
+    except api.Error as error:  # before the work, which takes minutes
+        raise SystemExit(f"a running sluiced is needed: {error}") from error
     model = KvModel(args.model)
     tests = test_windows(model, args)
     statistics = gathered(model, args)

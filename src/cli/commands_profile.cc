@@ -46,7 +46,9 @@ void print(const std::string& path, const codec::Profile& profile) {
   for (const codec::Row& row : profile.rows) {
     fmt::print("  level {}: KL {} micro-nats\n", codec::level_name(row.level), row.kl);
   }
-  fmt::print("  note: {}\n", profile.note);
+  // Quoted and in ASCII: it is whatever the file says, and goes to a terminal.
+  const nlohmann::json note = profile.note;
+  fmt::print("  note: {}\n", note.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace));
 }
 
 }  // namespace

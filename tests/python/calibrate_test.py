@@ -136,6 +136,7 @@ class Calibrate(unittest.TestCase):
             file.write("no UTF-8 " * 5000)
         for wrong, told in (
             (["--windows=0"], "at least 1"),
+            (["--socket=/no/such/socket"], "a running sluiced is needed"),
             (["--target-kl=nan"], "--target-kl"),
             (["--out=/no/such/folder/x"], "no such folder"),
             ([f"--text={no_text}"], "not UTF-8"),
