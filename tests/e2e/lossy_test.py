@@ -73,6 +73,19 @@ class LossyPages(harness.StoredDocument):
         self.assertEqual([row["level"] for row in found["levels"]], ["q3", "q2", "q1"])
         self.assertEqual(found["levels"][2]["kl"], self.connect(put_kl="q1").encoded_kl())
 
+    def test_a_note_that_steers_terminals_is_printed_as_text(self):
+        with open(PROFILE, "rb") as file:
+            content = bytearray(file.read())
+        at = content.rindex(b"handbook")
+        content[at : at + 4] = b"\x1b[2J"
+        content[8:16] = hashlib.sha256(content[16:]).digest()[:8]
+        path = os.path.join(self.daemon.folder, "steers.profile")
+        with open(path, "wb") as file:
+            file.write(content)
+        printed = subprocess.check_output([os.environ["SLUICE_COMMAND"], "profile", path])
+        self.assertNotIn(b"\x1b", printed)
+        self.assertIn(rb"\u001b[2Jbook", printed)
+
     def test_options_that_are_none_are_refused(self):
         broken = os.path.join(self.daemon.folder, "broken.profile")
         with open(PROFILE, "rb") as whole, open(broken, "wb") as cut:
