@@ -20,7 +20,6 @@
 
 namespace sluice::codec {
 
-inline constexpr uint32_t kProfileBytesMax = 64u << 20;
 inline constexpr int kNotRotated = -1;
 
 // How one channel of one layer is coded, and the component of the same number.

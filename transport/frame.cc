@@ -88,8 +88,18 @@ Status check_envelope(ByteSpan bytes) {
 }  // namespace
 
 std::string_view message_name(MessageType type) {
-  constexpr std::array<std::string_view, 10> kNames = {
-      "unknown", "HELLO", "OPEN", "LOOKUP", "GET", "PUT", "DAMAGED", "DELETE", "STATS", "GOODBYE"};
+  constexpr auto kNames = std::to_array<std::string_view>({"unknown",
+                                                           "HELLO",
+                                                           "OPEN",
+                                                           "LOOKUP",
+                                                           "GET",
+                                                           "PUT",
+                                                           "DAMAGED",
+                                                           "DELETE",
+                                                           "STATS",
+                                                           "GOODBYE",
+                                                           "GET_PROFILE",
+                                                           "PUT_PROFILE"});
   auto index = static_cast<size_t>(type);
   return index < kNames.size() ? kNames[index] : kNames[0];
 }

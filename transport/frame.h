@@ -46,6 +46,8 @@ enum class MessageType : uint8_t {
   erase = 7,  // DELETE in the specification; `delete` is a keyword
   stats = 8,
   goodbye = 9,  // daemon to client only: why it closes the connection
+  get_profile = 10,
+  put_profile = 11,
 };
 
 // "GET"; "unknown" for a number that is none.

@@ -30,6 +30,7 @@ inline constexpr uint32_t kLookupGroupsMax = 1024;  // KV groups x head ranges
 inline constexpr uint32_t kRowsMax = 255;           // refinement rows of one page
 inline constexpr uint32_t kStatsMax = 1024;
 inline constexpr uint32_t kStatNameBytesMax = 128;
+inline constexpr uint32_t kProfilePieceBytesMax = 512u << 10;
 inline constexpr uint64_t kCreditBytesMin = 64ull << 10;
 inline constexpr uint64_t kCreditBytesMax = 1ull << 30;
 
@@ -230,6 +231,37 @@ struct StatsReply {
   bool operator==(const StatsReply&) const = default;
 };
 
+// ---- GET_PROFILE, PUT_PROFILE: what lossy pages are coded with, in pieces.
+
+struct GetProfileRequest {
+  Hash32 digest{};      // SHA-256 of the file
+  uint32_t offset = 0;  // in the file, of the piece that is wanted
+
+  bool operator==(const GetProfileRequest&) const = default;
+};
+
+struct GetProfileReply {
+  uint32_t profile_bytes = 0;  // of the whole file
+  Bytes piece{};
+
+  bool operator==(const GetProfileReply&) const = default;
+};
+
+struct PutProfileRequest {
+  Hash32 digest{};
+  uint32_t profile_bytes = 0;
+  uint32_t offset = 0;  // of the piece
+  Bytes piece{};        // empty: only asks what the daemon wants
+
+  bool operator==(const PutProfileRequest&) const = default;
+};
+
+struct PutProfileReply {
+  uint32_t next_offset = 0;  // of the piece that the daemon wants next; profile_bytes: it has all
+
+  bool operator==(const PutProfileReply&) const = default;
+};
+
 // The bytes of a message. Errors: too_large, bad_value (a field outside PROTOCOL.md's range).
 Result<Bytes> encode(const HelloRequest& message);
 Result<Bytes> encode(const HelloReply& message);
@@ -247,6 +279,10 @@ Result<Bytes> encode(const DeleteRequest& message);
 Result<Bytes> encode(const DeleteReply& message);
 Result<Bytes> encode(const StatsRequest& message);
 Result<Bytes> encode(const StatsReply& message);
+Result<Bytes> encode(const GetProfileRequest& message);
+Result<Bytes> encode(const GetProfileReply& message);
+Result<Bytes> encode(const PutProfileRequest& message);
+Result<Bytes> encode(const PutProfileReply& message);
 
 // The message in a frame's payload. The result owns its memory.
 // Errors: truncated, reserved_set, too_large, bad_value; the text names message and field.
@@ -284,6 +320,14 @@ template <>
 Result<StatsRequest> parse(ByteSpan payload);
 template <>
 Result<StatsReply> parse(ByteSpan payload);
+template <>
+Result<GetProfileRequest> parse(ByteSpan payload);
+template <>
+Result<GetProfileReply> parse(ByteSpan payload);
+template <>
+Result<PutProfileRequest> parse(ByteSpan payload);
+template <>
+Result<PutProfileReply> parse(ByteSpan payload);
 
 // A text as it may travel, and stand in a log or on a terminal: cut at kTextBytesMax, everything
 // that is not printable ASCII made '?'.

@@ -52,6 +52,16 @@ Result<StatsReply> Requester::stats(const CallOptions& options) {
   return exchange<StatsReply>(MessageType::stats, StatsRequest(), options);
 }
 
+Result<GetProfileReply> Requester::get_profile(const GetProfileRequest& request,
+                                               const CallOptions& options) {
+  return exchange<GetProfileReply>(MessageType::get_profile, request, options);
+}
+
+Result<PutProfileReply> Requester::put_profile(const PutProfileRequest& request,
+                                               const CallOptions& options) {
+  return exchange<PutProfileReply>(MessageType::put_profile, request, options);
+}
+
 template <class Reply, class Request>
 Result<Reply> Requester::exchange(MessageType type,
                                   const Request& request,

@@ -66,6 +66,8 @@ class Requester {
   Result<DamagedReply> damaged(const DamagedRequest& request, const CallOptions& options);
   Result<DeleteReply> erase(const DeleteRequest& request, const CallOptions& options);
   Result<StatsReply> stats(const CallOptions& options);
+  Result<GetProfileReply> get_profile(const GetProfileRequest& request, const CallOptions& options);
+  Result<PutProfileReply> put_profile(const PutProfileRequest& request, const CallOptions& options);
 
   // Receives every page of `request` into `sink`. On an error some pages may have ended already.
   Status get(const GetRequest& request, PageSink& sink, const CallOptions& options);

@@ -18,7 +18,9 @@ constexpr std::array kReplyTypes = {MessageType::hello,
                                     MessageType::put,
                                     MessageType::damaged,
                                     MessageType::erase,
-                                    MessageType::stats};
+                                    MessageType::stats,
+                                    MessageType::get_profile,
+                                    MessageType::put_profile};
 static_assert(kReplyTypes.size() == std::variant_size_v<ReplyBody>);
 
 }  // namespace

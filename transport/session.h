@@ -50,9 +50,15 @@ struct RequestInfo {
 // Answer with reply() or refuse().
 struct RequestEvent {
   RequestInfo info;
-  std::
-      variant<HelloRequest, OpenRequest, LookupRequest, DamagedRequest, DeleteRequest, StatsRequest>
-          body;
+  std::variant<HelloRequest,
+               OpenRequest,
+               LookupRequest,
+               DamagedRequest,
+               DeleteRequest,
+               StatsRequest,
+               GetProfileRequest,
+               PutProfileRequest>
+      body;
 };
 
 // One page of a GET is wanted: answer with send_page(), or end the whole GET with refuse().
@@ -82,8 +88,15 @@ struct PutAbortedEvent {
 };
 
 using Event = std::variant<RequestEvent, GetPageEvent, PutBeginEvent, PutEndEvent, PutAbortedEvent>;
-using ReplyBody = std::
-    variant<HelloReply, OpenReply, LookupReply, PutReply, DamagedReply, DeleteReply, StatsReply>;
+using ReplyBody = std::variant<HelloReply,
+                               OpenReply,
+                               LookupReply,
+                               PutReply,
+                               DamagedReply,
+                               DeleteReply,
+                               StatsReply,
+                               GetProfileReply,
+                               PutProfileReply>;
 
 // The bytes of one page that a GET is answered with.
 struct PageAnswer {

@@ -198,6 +198,10 @@ Status Session::start_request(ByteSpan payload) {
       return announce<DeleteRequest>(payload);
     case MessageType::stats:
       return announce<StatsRequest>(payload);
+    case MessageType::get_profile:
+      return announce<GetProfileRequest>(payload);
+    case MessageType::put_profile:
+      return announce<PutProfileRequest>(payload);
     case MessageType::goodbye:
       break;
   }

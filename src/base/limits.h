@@ -10,6 +10,7 @@ inline constexpr uint64_t kPageBytesMax = 256ull << 20;    // header and section
 inline constexpr uint32_t kPageHeaderBytesMax = 1u << 20;  // 65,000 sections of 16 bytes
 inline constexpr uint32_t kFramePayloadBytesMax = 1u << 20;
 inline constexpr uint32_t kDescriptorBytesMax = 64u << 10;
+inline constexpr uint32_t kProfileBytesMax = 64u << 20;
 inline constexpr uint32_t kLayersMax = 4096;      // transformer layers of one group
 inline constexpr uint32_t kPlanesMax = 16;        // planes of one layer
 inline constexpr uint32_t kPageTokensMax = 4096;  // tokens of one page

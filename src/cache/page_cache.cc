@@ -35,12 +35,15 @@ PageStatus status_of(const store::RowEnds& rows, uint32_t max_kl) {
 
 }  // namespace
 
-PageCache::PageCache(std::unique_ptr<store::RamTier> ram, std::unique_ptr<store::DiskTier> disk)
-    : ram_(std::move(ram)), disk_(std::move(disk)) {}
+PageCache::PageCache(std::unique_ptr<store::RamTier> ram,
+                     std::unique_ptr<store::DiskTier> disk,
+                     ProfileStoreConfig profiles)
+    : ram_(std::move(ram)), profiles_(std::move(profiles)), disk_(std::move(disk)) {}
 
 Result<std::unique_ptr<PageCache>> PageCache::open(PageCacheConfig config) {
   SLUICE_TRY(auto ram, store::RamTier::open(config.ram));
-  std::unique_ptr<PageCache> cache(new PageCache(std::move(ram), std::move(config.disk)));
+  std::unique_ptr<PageCache> cache(
+      new PageCache(std::move(ram), std::move(config.disk), std::move(config.profiles)));
   if (cache->disk_ != nullptr) {
     for (const store::RecoveredDescriptor& found : cache->disk_->take_descriptors()) {
       // One that does not parse is none of a space that anybody can open.
@@ -130,6 +133,7 @@ void PageCache::tick() {
 PageCacheStats PageCache::stats() const {
   PageCacheStats now = stats_;
   now.ram = ram_->stats();
+  now.profiles = profiles_.stats();
   if (disk_ != nullptr) {
     now.disk = disk_->stats();
   }

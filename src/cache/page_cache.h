@@ -29,6 +29,7 @@
 #include "src/base/bytes.h"
 #include "src/base/result.h"
 #include "src/cache/page_part.h"
+#include "src/cache/profile_store.h"
 #include "src/cache/space_table.h"
 #include "store/disk_tier.h"
 #include "store/ram_tier.h"
@@ -40,6 +41,7 @@ using store::Key;
 struct PageCacheConfig {
   store::RamTierConfig ram;
   std::unique_ptr<store::DiskTier> disk;  // as it was opened; null: RAM is all there is
+  ProfileStoreConfig profiles{};
 };
 
 // One KV group or head range of a lookup.
@@ -100,6 +102,7 @@ struct TierGets {
 struct PageCacheStats {
   store::RamTierStats ram;
   std::optional<store::DiskTierStats> disk;
+  ProfileStats profiles;
   TierGets ram_gets;              // all of them
   TierGets disk_gets;             // those that RAM missed, where there is a disk
   uint64_t lookup_pages = 0;      // keys asked for
@@ -177,7 +180,8 @@ class PageCache {
 
   // Checks the bytes that arrived and makes the page visible, if it is better than what is there,
   // or the same with more rows.
-  // Errors: as parse_page_header, check_page; bad_checksum (names section and offset);
+  // Errors: as parse_page_header, check_page; not_found (the profile that it is coded with is not
+  // in profiles()); bad_checksum (names section and offset);
   // invalid_argument (the anchor hangs on the page), no_space; for Durability::disk also too_large
   // (for the log), overloaded, no_space, io_error: a crash loses it, though it may be served.
   void put_end(PendingPut put, PutDone done);
@@ -207,6 +211,9 @@ class PageCache {
                  uint32_t rows,
                  const DropDone& done);
 
+  // What pages may be coded with.
+  ProfileStore& profiles() { return profiles_; }
+
   // Done when all that was put before is durable or given up. For a daemon that stops.
   void drain(std::function<void()> done);
 
@@ -216,7 +223,9 @@ class PageCache {
   PageCacheStats stats() const;
 
  private:
-  PageCache(std::unique_ptr<store::RamTier> ram, std::unique_ptr<store::DiskTier> disk);
+  PageCache(std::unique_ptr<store::RamTier> ram,
+            std::unique_ptr<store::DiskTier> disk,
+            ProfileStoreConfig profiles);
 
   // A page as a tier has it.
   struct Found {
@@ -292,6 +301,7 @@ class PageCache {
   std::map<store::RecordId, Write> writes_;  // of what was not erased meanwhile
   uint64_t last_write_ = 0;
   PageCacheStats stats_;
+  ProfileStore profiles_;
   std::unique_ptr<store::DiskTier> disk_;  // ends first: its answers come to the members above
 };
 

@@ -52,6 +52,14 @@ Result<PutOutcome> PageCache::store_page(PendingPut put) {
   ByteSpan bytes = put.destination();
   SLUICE_TRY(codec::PageHeader header, codec::parse_page_header(bytes));
   SLUICE_CHECK(check_page(header, put.open_, put.key_, bytes.size()));
+  if (header.encoding == codec::Encoding::progressive &&
+      profiles_.find(header.profile_digest) == nullptr) {
+    return SLUICE_ERR(Errc::not_found,
+                      "page {} is coded with profile {}, which the daemon has not, so that others "
+                      "could not read it; put the profile first",
+                      to_hex(header.page_key),
+                      to_hex(header.profile_digest));
+  }
   store::Record record = make_record(header, bytes, put.open_, put.anchor_);
 
   const store::Record* there = find_in_ram(put.open_, record.key);

@@ -72,6 +72,12 @@ void add_space_options(CLI::App& command, SequenceOptions& options) {
       "--descriptor", options.descriptor, "descriptor file of the space, in place of --model");
 }
 
+void add_profile_option(CLI::App& command, QualityOptions& options) {
+  command
+      .add_option("--profile", options.profiles, "file of sluice_kv.calibrate; may be repeated")
+      ->allow_extra_args(false);
+}
+
 // How good pages have to be, or are made.
 void add_quality_options(CLI::App& command, QualityOptions& options) {
   CLI::Option* kl =
@@ -79,7 +85,7 @@ void add_quality_options(CLI::App& command, QualityOptions& options) {
   command.add_option("--level", options.level, "the same by name, as --profile says what it costs")
       ->check(CLI::IsMember({"q3", "q2", "q1", "exact"}))
       ->excludes(kl);
-  command.add_option("--profile", options.profiles, "file of sluice_kv.calibrate; may be repeated");
+  add_profile_option(command, options);
 }
 
 // Called behind add_quality_options.
@@ -205,6 +211,7 @@ void add_copy_commands(CLI::App& app, CommandLine& line) {
   });
   add_space_options(put_command, line.sequence);
   put_command.add_option("files", line.put.files, "page files or folders of them")->required();
+  add_profile_option(put_command, line.sequence.quality);
   put_command.add_option("--anchor",
                          line.put.anchor,
                          "key of the page that they are evicted with; default: the page "

@@ -43,8 +43,9 @@ Result<int> verify(const SequenceOptions& options,
                    const std::vector<std::string>& files,
                    const OutputOptions& output);
 
-// Saves pages as KEY.page in a folder, each once it is found whole, and the descriptors of their
-// spaces as SPACE.descriptor. keys: of the descriptor's space; none: the sequence's.
+// Saves pages as KEY.page in a folder, each once it is found whole, the descriptors of their spaces
+// as SPACE.descriptor and what they are coded with as DIGEST.profile. keys: of the descriptor's
+// space; none: the sequence's.
 Result<int> get(const SequenceOptions& options,
                 const std::vector<std::string>& keys,
                 const std::string& folder,
@@ -56,7 +57,7 @@ struct PutOptions {
   bool durable = false;
 };
 
-// Puts page files into the daemon, each once it is found whole.
+// Puts page files into the daemon, each once it is found whole, and the profiles beside them.
 Result<int> put(const SequenceOptions& options,
                 const PutOptions& what,
                 const OutputOptions& output);

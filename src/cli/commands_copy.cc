@@ -2,12 +2,14 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <set>
 
 #include "src/base/limits.h"
 #include "src/base/units.h"
 #include "src/cli/commands.h"
 #include "src/cli/page_file.h"
 #include "src/cli/page_set.h"
+#include "src/client/profile_transfer.h"
 
 namespace sluice::cli {
 namespace {
@@ -18,6 +20,7 @@ struct Saved {
   uint64_t bytes = 0;
   size_t missing = 0;
   PageProblems damaged;
+  std::set<Hash32> profiles;  // that pages are coded with
 };
 
 Status save_page(const PageSet& set,
@@ -37,6 +40,30 @@ Status save_page(const PageSet& set,
   SLUICE_CHECK(write_file(fmt::format("{}/{}.page", folder, name), *whole));
   ++out.pages;
   out.bytes += whole->size();
+  SLUICE_TRY(const codec::PageHeader header, read_header(*whole));
+  if (header.encoding == codec::Encoding::progressive) {
+    out.profiles.insert(header.profile_digest);
+  }
+  return {};
+}
+
+// What whoever puts the pages into another daemon needs beside them.
+Status save_spaces_and_profiles(const PageSet& set,
+                                const std::set<Hash32>& profiles,
+                                const std::string& folder) {
+  for (const PageGroup& group : set.groups) {
+    const std::string space = to_hex(group.space->id());
+    SLUICE_CHECK(
+        write_file(fmt::format("{}/{}.descriptor", folder, space), group.space->descriptor()));
+  }
+  for (const Hash32& digest : profiles) {
+    const Result<Bytes> file = client::get_profile(*set.sequence.client, digest);
+    if (file.has_value()) {
+      SLUICE_CHECK(write_file(fmt::format("{}/{}", folder, profile_file_name(digest)), *file));
+    } else if (file.error().code != Errc::not_found) {  // only who has it can read the pages then
+      return file.error();
+    }
+  }
   return {};
 }
 
@@ -86,12 +113,8 @@ Result<int> get(const SequenceOptions& options,
   SLUICE_CHECK(fetch_pages(set, "get", output, [&](const FetchedPage& page) {
     return save_page(set, page, folder, saved);
   }));
-  for (const PageGroup& group : set.groups) {
-    if (saved.pages != 0) {
-      const std::string space = to_hex(group.space->id());
-      SLUICE_CHECK(
-          write_file(fmt::format("{}/{}.descriptor", folder, space), group.space->descriptor()));
-    }
+  if (saved.pages != 0) {
+    SLUICE_CHECK(save_spaces_and_profiles(set, saved.profiles, folder));
   }
   if (output.json) {
     print_document({{"folder", folder},

@@ -10,7 +10,7 @@ namespace sluice::cli {
 namespace {
 
 Result<codec::Profile> read_profile(const std::string& path) {
-  SLUICE_TRY(std::string file, read_file(path, codec::kProfileBytesMax + 1));
+  SLUICE_TRY(std::string file, read_file(path, kProfileBytesMax + 1));
   Result<codec::Profile> profile = codec::parse_profile(as_bytes(file), RopePairing::neox);
   if (profile.has_error()) {
     return SLUICE_ERR(profile.error().code, "{}: {}", path, profile.error().text);

@@ -2,6 +2,9 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <filesystem>
+#include <optional>
+#include <set>
 #include <span>
 #include <tuple>
 
@@ -22,6 +25,7 @@ struct PutFile {
   PagePlace place;  // its group; index: of a sequence
   Hash32 anchor{};
   uint64_t position = 0;
+  std::optional<Hash32> profile;  // that it is coded with
 };
 
 // What a `put` did.
@@ -41,6 +45,9 @@ Result<PutFile> place_file(const PageSet& set,
   SLUICE_TRY(codec::PageHeader header, read_header(as_bytes(front)));
   PutFile out{.path = path, .place = {.group = &set.groups.front()}, .anchor = kRootKey};
   out.position = header.first_position;
+  if (header.encoding == codec::Encoding::progressive) {
+    out.profile = header.profile_digest;
+  }
   if (!set.in_order) {
     return out;
   }
@@ -68,6 +75,24 @@ bool is_of_daemon(Errc code) {
   return exit == Exit::unreachable || code == Errc::no_space || code == Errc::io_error ||
          code == Errc::unsupported || code == Errc::protocol_error ||
          code == Errc::unknown_handle || code == Errc::identity_mismatch;
+}
+
+// Gives the daemon what the pages are coded with, which `sluice get` saves beside them. Where that
+// is not there either, the daemon says so of each page.
+Status offer_profiles(client::Client& client, std::span<const PutFile> files) {
+  std::set<Hash32> digests;
+  for (const PutFile& file : files) {
+    if (!file.profile || !digests.insert(*file.profile).second) {
+      continue;
+    }
+    const auto beside =
+        std::filesystem::path(file.path).replace_filename(profile_file_name(*file.profile));
+    Result<std::string> bytes = read_page_file(beside.string(), kProfileBytesMax + 1);
+    if (bytes.has_value()) {
+      SLUICE_CHECK(client.profiles.add(as_bytes(*bytes)));
+    }
+  }
+  return files.empty() ? Status() : files.front().place.group->space->offer_profiles(digests);
 }
 
 // Puts the files of one space.
@@ -167,6 +192,7 @@ Result<int> put(const SequenceOptions& options,
   for (PutFile& file : placed) {
     file.anchor = anchor.empty() ? file.anchor : anchor.front();
   }
+  SLUICE_CHECK(offer_profiles(*set.sequence.client, placed));
   Progress bar(output, "put", ProgressUnit::pages, placed.size());
   const auto ack = what.durable ? transport::Ack::disk : transport::Ack::ram;
   for (std::span<const PutFile> rest = placed; !rest.empty();) {

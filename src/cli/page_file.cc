@@ -137,6 +137,10 @@ std::vector<std::string> page_files(const std::vector<std::string>& paths,
   return out;
 }
 
+std::string profile_file_name(const Hash32& digest) {
+  return to_hex(digest) + ".profile";
+}
+
 Result<std::string> read_page_file(const std::string& path, size_t bytes_max) {
   std::error_code problem;
   const fs::file_status status = fs::status(path, problem);

@@ -30,6 +30,9 @@ std::vector<std::string> page_files(const std::vector<std::string>& paths,
 // pipe would wait for somebody who writes). The text leaves out the path, as PageProblems want it.
 Result<std::string> read_page_file(const std::string& path, size_t bytes_max = kPageBytesMax + 1);
 
+// What the file of a profile is called beside the pages that are coded with it.
+std::string profile_file_name(const Hash32& digest);
+
 // The header at the front of page bytes. Errors: damaged.
 Result<codec::PageHeader> read_header(ByteSpan bytes);
 

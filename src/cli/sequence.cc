@@ -76,7 +76,7 @@ Result<std::unique_ptr<client::Client>> open_client(const DaemonOptions& options
 
 Status add_profiles(client::Client& client, const QualityOptions& options) {
   for (const std::string& path : options.profiles) {
-    SLUICE_TRY(std::string file, read_file(path, codec::kProfileBytesMax + 1));
+    SLUICE_TRY(std::string file, read_file(path, kProfileBytesMax + 1));
     Status added = client.profiles.add(as_bytes(file));
     if (added.has_error()) {
       return SLUICE_ERR(added.error().code, "{}: {}", path, added.error().text);

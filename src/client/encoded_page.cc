@@ -116,6 +116,11 @@ Status Space::decode_encoded(const Hash32& key,
                         .encoding_id = page.encoding_id,
                         .rows = page.rows,
                         .bytes = page.bytes};
+  if (auto header = codec::parse_page_header(page.bytes);
+      header.has_value() && header->encoding == codec::Encoding::progressive &&
+      profile(header->profile_digest) == nullptr) {
+    SLUICE_CHECK(fetch_profile(header->profile_digest));
+  }
   Status decoded = decode(arrived, {.max_kl = kKlUnknown}, tensors);
   // Another profile's page is whole: the daemon must not hear that it is damaged.
   if (decoded.has_error() && decoded.error().code == Errc::identity_mismatch) {

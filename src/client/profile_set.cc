@@ -7,18 +7,23 @@ namespace sluice::client {
 
 Status ProfileSet::add(ByteSpan file) {
   // The pairing decides the order of channels only, so any is as good for the check.
-  SLUICE_CHECK(codec::parse_profile(file, RopePairing::neox));
-  Bytes own(file.begin(), file.end());
-  if (std::find(files_.begin(), files_.end(), own) == files_.end()) {
-    files_.push_back(std::move(own));
+  SLUICE_TRY(const codec::Profile profile, codec::parse_profile(file, RopePairing::neox));
+  if (this->file(profile.digest).empty()) {
+    files_.push_back({.digest = profile.digest, .bytes = Bytes(file.begin(), file.end())});
   }
   return {};
 }
 
+ByteSpan ProfileSet::file(const Hash32& digest) const {
+  const auto found = std::find_if(
+      files_.begin(), files_.end(), [&](const File& file) { return file.digest == digest; });
+  return found == files_.end() ? ByteSpan() : ByteSpan(found->bytes);
+}
+
 std::vector<codec::Profile> ProfileSet::fitting(const Descriptor& descriptor) const {
   std::vector<codec::Profile> out;
-  for (const Bytes& file : files_) {
-    Result<codec::Profile> profile = codec::parse_profile(file, descriptor.rope.pairing);
+  for (const File& file : files_) {
+    Result<codec::Profile> profile = codec::parse_profile(file.bytes, descriptor.rope.pairing);
     if (profile.has_value() && codec::check_profile(*profile, descriptor).has_value()) {
       out.push_back(*std::move(profile));
     }

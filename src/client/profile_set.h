@@ -19,6 +19,9 @@ class ProfileSet {
   // Errors: as codec::parse_profile.
   Status add(ByteSpan file);
 
+  // The file of this digest; empty where the client was not given it.
+  ByteSpan file(const Hash32& digest) const;
+
   // Those that were measured on the descriptor's model, layers and heads, parsed for its pairing.
   std::vector<codec::Profile> fitting(const Descriptor& descriptor) const;
 
@@ -28,7 +31,12 @@ class ProfileSet {
   Result<uint32_t> level_kl(const Descriptor& descriptor, std::string_view level) const;
 
  private:
-  std::vector<Bytes> files_;
+  struct File {
+    Hash32 digest{};
+    Bytes bytes;
+  };
+
+  std::vector<File> files_;
 };
 
 // What a put encodes with.

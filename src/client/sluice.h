@@ -110,8 +110,9 @@ SLUICE_API void sluice_client_free(sluice_client* client);
 /* Sets the trace id (a W3C trace-id) of the client's calls that follow: the daemon's log lines
  * about them show it. NULL or zeros: one is drawn for each call. Errors: invalid_argument. */
 SLUICE_API int sluice_client_trace(sluice_client* client, const uint8_t trace_id[16]);
-/* Gives the client a profile, the bytes of a file that sluice_kv.calibrate made: what lossy pages
- * of its model are decoded with and, within put_kl, encoded with, by spaces opened afterwards.
+/* Gives the client a profile, the bytes of a file that sluice_kv.calibrate made: what pages of its
+ * model are encoded with, within put_kl, by spaces opened afterwards, and what names of levels
+ * mean. The daemon gets it before the first such page; who reads that page has it from there.
  * Errors: truncated, bad_magic, bad_version, bad_checksum, reserved_set, bad_value, too_large,
  * unsupported. */
 SLUICE_API int sluice_client_add_profile(sluice_client* client,
@@ -120,8 +121,8 @@ SLUICE_API int sluice_client_add_profile(sluice_client* client,
 /* The daemon's counters as JSON text, valid until the client's next call. Errors: as a request. */
 SLUICE_API int sluice_stats(sluice_client* client, const char** json_out);
 /* Why the last lookup had no hit at all: the nearest known space and the field that differs; or why
- * pages that came could not be read: the profile that the client was not given. "" if there was a
- * hit. Valid until the client's next lookup. */
+ * pages that came could not be read: their profile, which neither client nor daemon has. "" if
+ * there was a hit. Valid until the client's next lookup. */
 SLUICE_API const char* sluice_miss_reason(const sluice_client* client);
 
 /* What a transfer moved. */
@@ -248,8 +249,8 @@ SLUICE_API void sluice_page_free(sluice_page* page);
  * damaged, as a request. */
 SLUICE_API int sluice_page_refine(sluice_page* page, uint32_t max_kl);
 /* Decodes what is there of the page: after a refinement the same tensors as of a page that came at
- * once. Errors: output_too_small, identity_mismatch (a profile that the client has not), damaged
- * (it is reported to the daemon), as a request. */
+ * once. Errors: output_too_small, identity_mismatch (a profile that neither client nor daemon has),
+ * damaged (it is reported to the daemon), as a request. */
 SLUICE_API int sluice_page_decode(sluice_page* page, void* tensors, size_t tensor_bytes);
 /* Quality of what is there, micro-nats, and its bytes. */
 SLUICE_API uint32_t sluice_page_kl(const sluice_page* page);

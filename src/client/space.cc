@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "src/client/encoded_page.h"
+#include "src/client/profile_transfer.h"
 #include "src/client/put_window.h"
 
 namespace sluice::client {
@@ -140,6 +141,9 @@ Status Space::put(const Chain& chain,
     SLUICE_TRY(known, lookup(chain.keys, std::max(quality_.worst_kl, encoded_kl())));
   }
   out.pages_kept += known;
+  if (known < chain.keys.size()) {
+    SLUICE_CHECK(offer_own_profile());
+  }
   PutWindow window(*this, ack, [&](const SentPage& page, const Result<bool>& taken) -> Status {
     if (taken.has_error()) {
       return SLUICE_ERR(taken.error().code,
@@ -165,6 +169,45 @@ Status Space::put(const Chain& chain,
     SLUICE_CHECK(window.send(i, chain.keys[i], anchors[i], ByteSpan(encoded_).first(bytes)));
   }
   return window.finish();
+}
+
+Status Space::offer_profiles(const std::set<Hash32>& digests) {
+  Client::Call call(client_);
+  for (const Hash32& digest : digests) {
+    if (const ByteSpan file = client_.profiles.file(digest); !file.empty()) {
+      SLUICE_CHECK(put_profile(client_, digest, file));
+    }
+  }
+  return {};
+}
+
+// Once a connection: the daemon behind a new one may be another.
+Status Space::offer_own_profile() {
+  if (put_rows_.profile == nullptr) {
+    return {};
+  }
+  SLUICE_CHECK(opened());
+  if (offered_generation_ != generation_) {
+    SLUICE_CHECK(offer_profiles({put_rows_.profile->digest}));
+    offered_generation_ = generation_;
+  }
+  return {};
+}
+
+// Takes a profile that a page names from the daemon, if that has it.
+Status Space::fetch_profile(const Hash32& digest) {
+  constexpr size_t kFetchedMax = 16;
+  if (fetched_.contains(digest) || fetched_.size() == kFetchedMax) {
+    return {};
+  }
+  const Result<Bytes> file = get_profile(client_, digest);
+  if (file.has_error()) {
+    return file.error().code == Errc::not_found ? Status() : Status(file.error());
+  }
+  Result<codec::Profile> profile = codec::parse_profile(*file, parsed_.rope.pairing);
+  const bool fits = profile.has_value() && codec::check_profile(*profile, parsed_).has_value();
+  fetched_[digest] = fits ? std::optional(*std::move(profile)) : std::nullopt;
+  return {};
 }
 
 // Bounded, since a client that only reads never takes one out.

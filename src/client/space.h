@@ -8,7 +8,9 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <span>
 #include <string_view>
@@ -74,7 +76,8 @@ struct Quality {
 
 // Why pages that are there count as missing, once a get() found it out.
 inline constexpr std::string_view kUnreadable =
-    "the page was coded with a profile that the client has not, when it was last asked for";
+    "the page was coded with a profile that neither client nor daemon had, when it was last asked "
+    "for";
 
 class Space {
  public:
@@ -111,7 +114,7 @@ class Space {
   Result<uint32_t> handle();
 
   // How many of the keys, from the first on, are no pages that a get() found coded with a profile
-  // that the client has not, and nobody put again since.
+  // that neither client nor daemon has, and this space did not put again since.
   size_t readable(std::span<const Hash32> keys) const;
 
   // How many of the keys, from the first on, the daemon can serve within max_kl, and readable().
@@ -122,15 +125,20 @@ class Space {
   // Quality::worst_kl. Errors: as a request.
   Result<Fit> fit(std::span<const Hash32> keys, uint32_t max_kl, uint64_t budget_bytes);
 
-  // Encodes and puts those pages of a chain that the daemon lacks, or that a get() found coded with
-  // a profile that the client has not; these as `direct`, which everybody reads: `load(page)` gives
+  // The daemon gets those of these profiles that it lacks and the client was given. Errors: as
+  // put_profile (profile_transfer.h).
+  Status offer_profiles(const std::set<Hash32>& digests);
+
+  // Encodes and puts those pages of a chain that the daemon lacks, or that a get() could not read
+  // (readable()); these as `direct`, which everybody reads. Before the first on a connection the
+  // daemon gets the profile that they are coded with. `load(page)` gives
   // the tensors of a page by its index from the root, valid until its next call; anchors[i] is what
   // keys[i] is evicted with. Stops at the first refusal, which names its page: those behind it
   // could not be reached, but for what is under way with it (put_window.h). Ack::disk: no crash can
   // lose any of them afterwards; all are sent, since the daemon may have one in RAM only. Requires:
   // as many anchors as keys. Errors: unsupported (Ack::disk without a disk tier), invalid_argument,
-  // no_space, draining, as a request; what `load` answers. `out` counts what was moved before an
-  // error too.
+  // no_space, draining, as offer_profiles, as a request; what `load` answers. `out` counts what was
+  // moved before an error too.
   Status put(const Chain& chain,
              std::span<const Hash32> anchors,
              const std::function<Result<ByteSpan>(uint32_t page)>& load,
@@ -152,7 +160,7 @@ class Space {
   // Decodes all rows of the page, which is number page_index of its chain: the same tensors,
   // whether the rows came at once or not. Shape: `tensors` is page_bytes() long. Errors: damaged,
   // and what codec::decode_layers answers: the page is reported to the daemon; identity_mismatch (a
-  // profile that the client has not), invalid_argument (worse than Quality::worst_kl).
+  // profile that neither client nor daemon has), invalid_argument (worse than Quality::worst_kl).
   Status decode_encoded(const Hash32& key,
                         uint32_t page_index,
                         const EncodedPage& page,
@@ -164,10 +172,10 @@ class Space {
   Result<Hash32> check_encoded(ByteSpan page) const;
 
   // Gets pages, or layers of them, until one is missing or damaged. Returns how many are whole,
-  // from the first on; some behind these may have been written too. A page whose profile the client
-  // has not counts as missing, and Client::miss_reason names it. Errors: invalid_argument (layers
-  // that the page does not have, a max_kl above Quality::worst_kl), as a request, and what `target`
-  // answers.
+  // from the first on; some behind these may have been written too. A profile that the client was
+  // not given comes from the daemon; a page whose profile that has neither counts as missing, and
+  // Client::miss_reason names it. Errors: invalid_argument (layers that the page does not have, a
+  // max_kl above Quality::worst_kl), as a request, and what `target` answers.
   Result<size_t> get(const Chain& chain, const Wanted& wanted, PageTarget& target, Transfer& out);
 
  private:
@@ -184,6 +192,8 @@ class Space {
 
   Result<Opened> opened();
   const codec::Profile* profile(const Hash32& digest) const;
+  Status offer_own_profile();
+  Status fetch_profile(const Hash32& digest);
   Result<size_t> get_batch(const Chain& chain,
                            const Wanted& wanted,
                            PageTarget& target,
@@ -216,6 +226,9 @@ class Space {
   Quality quality_;
   std::vector<codec::Profile> profiles_;  // those that fit
   PutRows put_rows_;                      // of one of them, or put() is exact
+  // From the daemon, for pages that name them: nothing where one does not fit.
+  std::map<Hash32, std::optional<codec::Profile>> fetched_;
+  uint64_t offered_generation_ = 0;  // of the connection over which the profile of puts went
   // Pages that a get() could not read, until they are put again; those behind one are taken for
   // such too.
   std::set<Hash32> unreadable_;

@@ -64,8 +64,9 @@ class Space::Receiver final : public transport::PageSink {
     Status decoded = space_.decode(arrived, wanted_, tensors);
     if (decoded.has_error()) {
       // Another profile's page is whole: the daemon must not hear that it is damaged.
-      return decoded.error().code == Errc::identity_mismatch ? unreadable(meta, decoded.error())
-                                                             : refuse(meta);
+      return decoded.error().code == Errc::identity_mismatch
+                 ? unreadable(meta, arrived.bytes, decoded.error())
+                 : refuse(meta);
     }
     Status taken = target_.done(page);
     if (taken.has_error()) {
@@ -95,17 +96,24 @@ class Space::Receiver final : public transport::PageSink {
 
   Status take_result() { return std::move(result_); }
 
-  // Why a page was whole and could not be read, if one was.
-  const std::string& unreadable_reason() const { return unreadable_reason_; }
+  // A page that is whole and coded with a profile that is not there.
+  struct Unreadable {
+    size_t page_index = 0;  // in the chain
+    Hash32 profile{};
+    std::string reason;
+  };
 
-  // Index in the chain of the first such page.
-  size_t unreadable_from() const { return unreadable_from_; }
+  // The first of them, if one came.
+  const std::optional<Unreadable>& unreadable() const { return unreadable_; }
 
  private:
-  void unreadable(const transport::PageMeta& meta, const Error& error) {
+  void unreadable(const transport::PageMeta& meta, ByteSpan page, const Error& error) {
     end_ = std::min<size_t>(end_, meta.page_index);
-    unreadable_reason_ = error.text;
-    unreadable_from_ = std::min<size_t>(unreadable_from_, meta.page_index);
+    if (!unreadable_ || meta.page_index < unreadable_->page_index) {
+      unreadable_ = {.page_index = meta.page_index,
+                     .profile = codec::parse_page_header(page)->profile_digest,
+                     .reason = error.text};
+    }
   }
 
   void refuse(const transport::PageMeta& meta) {
@@ -121,15 +129,18 @@ class Space::Receiver final : public transport::PageSink {
   std::vector<bool> is_whole_;  // by index in the chain
   size_t end_ = SIZE_MAX;       // index of the first page that is missing or was refused
   std::optional<transport::PageMeta> damaged_;
-  std::string unreadable_reason_;
-  size_t unreadable_from_ = SIZE_MAX;
+  std::optional<Unreadable> unreadable_;
   Status result_;
 };
 
 const codec::Profile* Space::profile(const Hash32& digest) const {
   auto found = std::find_if(
       profiles_.begin(), profiles_.end(), [&](const auto& one) { return one.digest == digest; });
-  return found == profiles_.end() ? nullptr : &*found;
+  if (found != profiles_.end()) {
+    return &*found;
+  }
+  const auto fetched = fetched_.find(digest);
+  return fetched == fetched_.end() || !fetched->second ? nullptr : &*fetched->second;
 }
 
 // What makes these bytes this page of this space, within what the caller allows.
@@ -216,9 +227,12 @@ Result<size_t> Space::get_batch(const Chain& chain,
     ++out.pages_damaged;
     SLUICE_CHECK(report_damage(chain.keys[damaged->page_index], damaged->encoding_id));
   }
-  if (!receiver.unreadable_reason().empty()) {
-    client_.miss_reason = receiver.unreadable_reason();
-    note_unreadable(chain.keys.subspan(receiver.unreadable_from()));
+  if (const auto& page = receiver.unreadable()) {
+    SLUICE_CHECK(fetch_profile(page->profile));
+    if (profile(page->profile) == nullptr) {
+      client_.miss_reason = page->reason;
+      note_unreadable(chain.keys.subspan(page->page_index));
+    }
   }
   SLUICE_CHECK(receiver.take_result());
   return receiver.whole();
@@ -248,10 +262,11 @@ Result<size_t> Space::get(const Chain& chain,
     const size_t count = std::min(step, chain.keys.size() - whole);
     const Chain batch{.keys = chain.keys.subspan(whole, count),
                       .first_page = chain.first_page + static_cast<uint32_t>(whole)};
+    const size_t fetched = fetched_.size();
     SLUICE_TRY(size_t more, get_batch(batch, wanted, target, out));
     whole += more;
-    if (more < count) {
-      break;
+    if (more < count && fetched_.size() == fetched) {
+      break;  // else a profile came that may be what was missing
     }
   }
   return whole;

@@ -9,6 +9,7 @@ namespace sluice::daemon {
 namespace {
 
 using cache::PageCacheStats;
+using cache::ProfileStats;
 using cache::TierGets;
 using metrics::Label;
 using store::DiskTierStats;
@@ -31,6 +32,11 @@ constexpr Row<PageCacheStats> kCacheRows[] = {
     {"puts_refused", "sluice_puts_refused_total", &PageCacheStats::puts_refused},
     {"damage_reports", "sluice_damage_reports_total", &PageCacheStats::damage_reports},
     {"promoted", "sluice_promoted_pages_total", &PageCacheStats::promoted},
+};
+
+constexpr Row<ProfileStats> kProfileRows[] = {
+    {"profiles", "sluice_profiles", &ProfileStats::profiles},
+    {"profile_bytes", "sluice_profile_bytes", &ProfileStats::bytes},
 };
 
 // Of each tier. What the tiers count by themselves are reads: several GETs may share one.
@@ -162,6 +168,7 @@ std::vector<std::pair<std::string, uint64_t>> stat_list(const DaemonStats& stats
   std::vector<std::pair<std::string, uint64_t>> out;
   out.emplace_back("connections", stats.connections);
   list_rows(kCacheRows, stats.cache, "", out);
+  list_rows(kProfileRows, stats.cache.profiles, "", out);
   list_rows(kGetRows, stats.cache.ram_gets, "ram_", out);
   list_rows(kRamRows, stats.cache.ram, "ram_", out);
   if (stats.cache.disk) {
@@ -179,6 +186,7 @@ std::vector<metrics::Family> metric_families(const DaemonStats& stats) {
   page.add("sluice_connections", {}, static_cast<double>(stats.connections));
   add_requests(stats.requests, page);
   add_rows(kCacheRows, stats.cache, "", page);
+  add_rows(kProfileRows, stats.cache.profiles, "", page);
   add_rows(kGetRows, stats.cache.ram_gets, "ram", page);
   add_rows(kRamRows, stats.cache.ram, "ram", page);
   if (stats.cache.disk) {

@@ -20,10 +20,29 @@ namespace sluice::daemon {
 
 // What clients ask for, in the order of transport::RequestEvent's variant; a GET counts once a
 // page.
-enum class Op : uint8_t { hello, open, lookup, damaged, erase, stats, get, put };
+enum class Op : uint8_t {
+  hello,
+  open,
+  lookup,
+  damaged,
+  erase,
+  stats,
+  get_profile,
+  put_profile,
+  get,
+  put
+};
 
-inline constexpr auto kOpNames = std::to_array<std::string_view>(
-    {"hello", "open", "lookup", "damaged", "delete", "stats", "get", "put"});
+inline constexpr auto kOpNames = std::to_array<std::string_view>({"hello",
+                                                                  "open",
+                                                                  "lookup",
+                                                                  "damaged",
+                                                                  "delete",
+                                                                  "stats",
+                                                                  "get_profile",
+                                                                  "put_profile",
+                                                                  "get",
+                                                                  "put"});
 
 // What the service counts.
 struct RequestStats {

@@ -191,6 +191,21 @@ void Service::serve(const Asked& asked,
   });
 }
 
+void Service::serve(const Asked& asked, Connection&, const transport::PutProfileRequest& put) {
+  auto done = [this, asked, put](Result<uint32_t> there) {
+    if (there.has_error()) {
+      return finish(asked, there.error());
+    }
+    if (*there == put.profile_bytes && !put.piece.empty()) {
+      log_.info(
+          "{} event=profile digest={} bytes={}", log_fields(asked), to_hex(put.digest), *there);
+    }
+    finish(asked, transport::ReplyBody(transport::PutProfileReply{.next_offset = *there}));
+  };
+  cache_.profiles().put_piece(
+      put.digest, put.profile_bytes, put.offset, put.piece, std::move(done));
+}
+
 Status Service::check_token(const transport::HelloRequest& hello) const {
   if (hello.token.empty()) {
     return SLUICE_ERR(Errc::invalid_argument,
@@ -251,6 +266,25 @@ Service::Reply Service::answer(Connection&, const transport::StatsRequest&) {
     reply.stats.push_back({.name = name, .value = value});
   }
   return transport::ReplyBody(std::move(reply));
+}
+
+Service::Reply Service::answer(Connection&, const transport::GetProfileRequest& get) {
+  const cache::ProfileFile file = cache_.profiles().find(get.digest);
+  if (file == nullptr) {
+    return SLUICE_ERR(Errc::not_found, "the daemon has no profile {}", to_hex(get.digest));
+  }
+  if (get.offset >= file->size()) {
+    return SLUICE_ERR(Errc::too_large,
+                      "offset {} of profile {}, which has {} bytes",
+                      get.offset,
+                      to_hex(get.digest),
+                      file->size());
+  }
+  const ByteSpan rest = ByteSpan(*file).subspan(get.offset);
+  const ByteSpan piece =
+      rest.first(std::min<size_t>(rest.size(), transport::kProfilePieceBytesMax));
+  return transport::ReplyBody(transport::GetProfileReply{
+      .profile_bytes = static_cast<uint32_t>(file->size()), .piece = {piece.begin(), piece.end()}});
 }
 
 void Service::on(transport::Session& session,

@@ -64,12 +64,14 @@ class Service final : public transport::SessionHandler {
   Reply answer(Connection& connection, const transport::OpenRequest& open);
   Reply answer(Connection& connection, const transport::LookupRequest& lookup);
   Reply answer(Connection& connection, const transport::StatsRequest& stats);
+  Reply answer(Connection& connection, const transport::GetProfileRequest& get);
 
   // What is answered at once, and what may take the disk.
   template <class Body>
   void serve(const Asked& asked, Connection& connection, const Body& body);
   void serve(const Asked& asked, Connection& connection, const transport::DamagedRequest& damaged);
   void serve(const Asked& asked, Connection& connection, const transport::DeleteRequest& erase);
+  void serve(const Asked& asked, Connection& connection, const transport::PutProfileRequest& put);
 
   void on(transport::Session& session, Connection& connection, transport::RequestEvent& event);
   void on(transport::Session& session, Connection& connection, transport::GetPageEvent& event);

@@ -30,6 +30,7 @@
 #include "src/daemon/disk.h"
 #include "src/daemon/log_value.h"
 #include "src/daemon/open_files.h"
+#include "src/daemon/profile_folder.h"
 #include "src/daemon/service.h"
 #include "transport/socket_path.h"
 #include "transport/stream_server.h"
@@ -180,8 +181,12 @@ Status serve(const Config& config, spdlog::logger& log) {
                          clock,
                          log,
                          parts));
+    cache_config.profiles = keep_profiles_in(config.disk_path, *parts.threads);
   }
   SLUICE_TRY(auto cache, cache::PageCache::open(std::move(cache_config)));
+  if (!config.disk_path.empty()) {
+    read_profiles(config.disk_path, cache->profiles(), log);
+  }
   Service service(*cache, log, config.token_sha256);
   SLUICE_CHECK(serve_until_stopped(config, service, *cache, mailbox, clock, log));
   bool drained = false;

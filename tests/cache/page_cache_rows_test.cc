@@ -72,6 +72,18 @@ class PageCacheRowsTest : public CacheOnDisk {
   const Key key_ = page_key_of(1);
 };
 
+// Whoever reads it could not.
+TEST_F(PageCacheRowsTest, APageWhoseProfileIsNotThereIsRefused) {
+  cache_ = *PageCache::open({.ram = {.capacity_bytes = ram_bytes_}});
+  const Result<PutOutcome> refused = put_page(sample());
+  ASSERT_TRUE(refused.has_error());
+  EXPECT_EQ(refused.error().code, Errc::not_found);
+  EXPECT_NE(refused.error().text.find(to_hex(sha256(kRowsProfile))), std::string::npos);
+  EXPECT_EQ(cache_->stats().ram.records, 0u);
+  ASSERT_TRUE(cache_->profiles().add(kRowsProfile).has_value());
+  EXPECT_EQ(*put_page(sample()), PutOutcome::stored);
+}
+
 TEST_F(PageCacheRowsTest, EachReaderGetsTheRowsThatItNeedsOutOfRam) {
   const Bytes page = sample();
   ASSERT_EQ(*put_page(page), PutOutcome::stored);

@@ -76,6 +76,9 @@ struct RowsOptions {
   uint64_t seed = 1;
 };
 
+// What make_rows_page() names as its profile.
+inline const Bytes kRowsProfile(100, 0x22);
+
 // A `progressive` page whose sections are random bytes: the daemon never looks inside.
 inline Bytes make_rows_page(const PageGeometry& geometry,
                             const Hash32& key,
@@ -83,7 +86,7 @@ inline Bytes make_rows_page(const PageGeometry& geometry,
   Prng prng(options.seed);
   codec::PageHeader header;
   header.page_key = key;
-  header.profile_digest.fill(0x22);
+  header.profile_digest = sha256(kRowsProfile);
   header.encoding = codec::Encoding::progressive;
   header.provenance_kl = options.provenance_kl;
   header.geometry = geometry;

@@ -6,6 +6,7 @@
 
 #include "src/base/limits.h"
 #include "src/client/encoded_page.h"
+#include "src/client/profile_transfer.h"
 #include "src/client/space.h"
 #include "tests/cache/cache_calls.h"
 #include "tests/codec/sample_profile.h"
@@ -130,8 +131,9 @@ class SpaceLevelsTest : public ::testing::Test {
 
   testing::TempFolder folder_;
   std::string socket_ = folder_.file("s.sock");
-  testing::TestDaemon daemon_{socket_};
   codec::Profile profile_ = profile_of(descriptor());
+  // With room for one profile.
+  testing::TestDaemon daemon_{socket_, 64ull << 20, codec::profile_file(profile_).size() * 3 / 2};
   std::unique_ptr<Client> client_;
   std::unique_ptr<Space> reader_;
   std::vector<Hash32> keys_;
@@ -209,9 +211,92 @@ TEST_F(SpaceLevelsTest, LayersComeAloneAndAreTheSame) {
   }
 }
 
-// Otherwise it would miss them for as long as they stay, and its own puts would be in vain.
-TEST_F(SpaceLevelsTest, PagesOfAProfileThatAClientLacksArePutAgainForEverybody) {
+TEST_F(SpaceLevelsTest, AProfileThatAClientWasNotGivenComesFromTheDaemon) {
   put_all_levels();
+  std::unique_ptr<Client> other = *Client::open({.address = socket_});
+  for (const uint32_t max_kl : {kQ3, kQ1, 0u}) {
+    std::unique_ptr<Space> space =
+        *Space::open(*other, *encode_descriptor(descriptor()), {.worst_kl = kQ3});
+    Buffer out(space->page_bytes(), 2);
+    Transfer moved;
+    EXPECT_EQ(*space->get({.keys = keys_}, {.max_kl = max_kl}, out, moved), 2u);
+    EXPECT_EQ(out.bytes, get({.max_kl = max_kl}));
+  }
+  std::unique_ptr<Space> space = *Space::open(*other, *encode_descriptor(descriptor()), {});
+  Bytes tensors(space->page_bytes());
+  const EncodedPage page = *space->get_encoded(keys_[0], 0);
+  ASSERT_TRUE(space->decode_encoded(keys_[0], 0, page, tensors).has_value());
+  EXPECT_TRUE(std::equal(tensors.begin(), tensors.end(), source_.begin()));
+  Transfer moved;
+  put_again(*space, source_, moved);
+  EXPECT_EQ(moved.pages_kept, 2u);
+}
+
+TEST_F(SpaceLevelsTest, TheDaemonOfANewConnectionGetsTheProfileToo) {
+  std::unique_ptr<Space> space = open({.put_kl = kQ1, .exact_row = true});
+  put(*space);
+  daemon_.stop();
+  testing::TestDaemon second(socket_);
+  second.start();
+  put(*space, source_);
+  EXPECT_EQ(second.cache().stats().profiles.profiles, 1u);
+  std::unique_ptr<Client> other = *Client::open({.address = socket_});
+  std::unique_ptr<Space> reader = *Space::open(*other, *encode_descriptor(descriptor()), {});
+  Buffer out(reader->page_bytes(), 2);
+  Transfer moved;
+  EXPECT_EQ(*reader->get({.keys = keys_}, {}, out, moved), 2u);
+  EXPECT_EQ(out.bytes, source_);
+}
+
+// Sends what is not the profile that was asked for.
+class LyingService final : public transport::SessionHandler {
+ public:
+  explicit LyingService(daemon::Service& honest) : honest_(honest) {}
+
+  void on_open(transport::Session& session, const transport::Peer& peer) override {
+    honest_.on_open(session, peer);
+  }
+
+  void on_event(transport::Session& session, transport::Event event) override {
+    const auto* asked = std::get_if<transport::RequestEvent>(&event);
+    if (asked != nullptr && std::holds_alternative<transport::GetProfileRequest>(asked->body)) {
+      session.reply(asked->info.id,
+                    transport::GetProfileReply{.profile_bytes = 9, .piece = Bytes(9, 7)});
+    } else {
+      honest_.on_event(session, std::move(event));
+    }
+  }
+
+  void on_close(transport::Session& session, const Error* error) override {
+    honest_.on_close(session, error);
+  }
+
+ private:
+  daemon::Service& honest_;
+};
+
+TEST_F(SpaceLevelsTest, AProfileThatCameDamagedIsNotUsed) {
+  put_all_levels();
+  daemon_.stop();
+  LyingService liar(daemon_.service());
+  daemon_.start(&liar);
+  std::unique_ptr<Client> other = *Client::open({.address = socket_});
+  std::unique_ptr<Space> space = *Space::open(*other, *encode_descriptor(descriptor()), {});
+  Buffer out(space->page_bytes(), 2);
+  Transfer moved;
+  EXPECT_EQ(space->get({.keys = keys_}, {}, out, moved).error().code, Errc::damaged);
+  EXPECT_EQ(moved.pages, 0u);
+  EXPECT_EQ(daemon_.cache().stats().damage_reports, 0u) << "the pages are whole";
+  daemon_.stop();
+}
+
+// Otherwise it would miss them for as long as they stay, and its own puts would be in vain.
+TEST_F(SpaceLevelsTest, PagesOfAProfileThatIsLostArePutAgainForEverybody) {
+  put_all_levels();
+  codec::Profile third = profile_of(descriptor());
+  third.note = "takes the room";
+  const Bytes file = codec::profile_file(third);
+  ASSERT_TRUE(put_profile(*client_, sha256(file), file).has_value());
   for (const bool has_another : {false, true}) {
     std::unique_ptr<Client> other = *Client::open({.address = socket_});
     if (has_another) {

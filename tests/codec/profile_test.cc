@@ -12,6 +12,7 @@
 
 #include "codec/page_layout.h"
 #include "codec/profile_layout.h"
+#include "src/base/limits.h"
 #include "src/base/prng.h"
 #include "tests/codec/sample_kv.h"
 #include "tests/codec/sample_profile.h"

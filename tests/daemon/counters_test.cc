@@ -14,6 +14,7 @@ DaemonStats sample_stats() {
   DaemonStats stats{.start_seconds = 1.5e9, .connections = 3};
   stats.cache.lookup_pages = 10;
   stats.cache.lookup_hit_pages = 7;
+  stats.cache.profiles = {.profiles = 2, .bytes = 300};
   stats.cache.ram = {.capacity_bytes = 1000, .bytes = 900, .evicted_leaves = 4};
   stats.cache.ram_gets = {.hits = 21, .misses = 13};
   stats.requests.put_page_bytes = 60;
@@ -35,10 +36,12 @@ std::set<std::string> names(const DaemonStats& stats) {
 TEST(Counters, StatsKeepTheirNames) {
   const auto stats = stat_list(sample_stats());
   const std::set<std::pair<std::string, uint64_t>> there(stats.begin(), stats.end());
-  EXPECT_EQ(there.size(), 21u);
+  EXPECT_EQ(there.size(), 23u);
   for (const auto& stat : {std::pair{"connections", 3},
                            {"lookup_pages", 10},
                            {"lookup_hit_pages", 7},
+                           {"profiles", 2},
+                           {"profile_bytes", 300},
                            {"ram_capacity_bytes", 1000},
                            {"ram_bytes", 900},
                            {"ram_hits", 21},

@@ -60,6 +60,36 @@ class ServiceTest : public ::testing::Test {
   uint64_t requests_ = 0;
 };
 
+TEST_F(ServiceTest, AProfileComesInPiecesAndGoesOutInPieces) {
+  const Bytes file(700'000, 7);
+  const auto bytes = static_cast<uint32_t>(file.size());
+  transport::PutProfileRequest put{.digest = sha256(file), .profile_bytes = bytes};
+  ASSERT_GT(bytes, transport::kProfilePieceBytesMax);
+  for (uint32_t end : {0u, transport::kProfilePieceBytesMax, bytes, bytes}) {
+    put.piece.assign(file.begin() + put.offset, file.begin() + end);
+    const auto reply = ask<transport::PutProfileReply>(MessageType::put_profile, put);
+    ASSERT_TRUE(reply.has_value()) << reply.error().to_string();
+    EXPECT_EQ(reply->next_offset, end);
+    put.offset = end;
+  }
+  transport::GetProfileRequest get{.digest = sha256(file)};
+  Bytes got;
+  while (got.size() < file.size()) {
+    get.offset = static_cast<uint32_t>(got.size());
+    const auto reply = ask<transport::GetProfileReply>(MessageType::get_profile, get);
+    ASSERT_TRUE(reply.has_value()) << reply.error().to_string();
+    EXPECT_EQ(reply->profile_bytes, bytes);
+    got.insert(got.end(), reply->piece.begin(), reply->piece.end());
+  }
+  EXPECT_EQ(got, file);
+  get.offset = bytes;
+  EXPECT_EQ(ask<transport::GetProfileReply>(MessageType::get_profile, get).error().code,
+            Errc::too_large);
+  get.digest[0] ^= 1;
+  EXPECT_EQ(ask<transport::GetProfileReply>(MessageType::get_profile, get).error().code,
+            Errc::not_found);
+}
+
 // The lists of two descriptors can be longer than a reply may be.
 TEST_F(ServiceTest, AMissIsNoErrorHoweverMuchIsToBeSaidOfIt) {
   const Descriptor stored = descriptor();

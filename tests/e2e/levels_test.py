@@ -1,5 +1,6 @@
 """One page, every quality: what readers of each level get over the wire, from RAM and from disk."""
 
+import hashlib
 import os
 import re
 import tempfile
@@ -241,6 +242,33 @@ class Levels(unittest.TestCase):
             self.assertEqual((done["pages"], done["kept"], done["refused"]), (taken, 0, []))
             self.assertEqual(space.lookup(keys, best), PAGES)
             self.assertEqual(space.lookup(keys, "exact"), PAGES if best == "exact" else 0)
+
+    def test_the_command_takes_the_profile_along(self):
+        keys = self.put(put_kl="q1", exact_row=True)
+        which = "--descriptor", self.file(descriptor())
+        self.daemon.command("get", *which, *map(bytes.hex, keys), "--out", self.folder())
+        profile = os.path.join(self.saved, f"{hashlib.sha256(self.profile).hexdigest()}.profile")
+        away = os.path.join(self.daemon.folder, "away")
+        os.rename(profile, away)
+        other = Daemon()
+        self.addCleanup(other.stop)
+        refused = other.command("put", *which, self.saved)
+        self.assertEqual((refused["pages"], len(refused["refused"])), (0, PAGES))
+        self.assertIn("put the profile first", refused["refused"][0]["error"])
+        done = other.command("put", *which, "--profile", away, self.saved)
+        self.assertEqual(done["pages"], PAGES)
+        self.assertEqual(other.command("stat")["profiles"], 1)
+        client = api.Client(other.socket)
+        space = api.Space(client, descriptor())
+        self.addCleanup(client.close)
+        self.addCleanup(space.close)
+        tensors = np.empty_like(self.source)
+        self.assertEqual(space.get(keys, tensors).pages, PAGES)
+        np.testing.assert_array_equal(tensors.view(np.uint16), self.source.view(np.uint16))
+        os.rename(away, profile)
+        third = Daemon()
+        self.addCleanup(third.stop)
+        self.assertEqual(third.command("put", *which, self.saved)["pages"], PAGES)
 
     def test_a_level_without_a_profile_says_so(self):
         client = api.Client(self.daemon.socket)

@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import os
+import shutil
 import struct
 import subprocess
 import unittest
@@ -176,19 +177,14 @@ class LossyPages(harness.StoredDocument):
             self.assertEqual(reader.lookup(self.document), tokens)
         # The context holds what the last of them, the exact reader, restored.
         self.assertEqual(self.engine.answer(self.document, 256), self.cold)
-        without = self.exact()
+        without = self.exact()  # the daemon has the profile
         self.engine.context.clear()
-        self.assertEqual(without.restore(self.document), 0)
-        self.assertIn("profile", without.miss_reason())
+        self.assertEqual(without.restore_keys(without.keys(self.document)), 256, without.last_error)
+        self.assertEqual(self.engine.answer(self.document, 256), self.cold)
         nameless = self.connect(max_kl="q3", profiles=())
         self.assertEqual(nameless.lookup(self.document), 0)
         self.assertIn("level q3", nameless.last_error)
         self.check_command(path)
-        # What it computed instead it stores for everybody, and misses no more.
-        self.assertEqual(self.stored(without).pages, 4)
-        self.engine.context.clear()
-        self.assertEqual(without.restore_keys(without.keys(self.document)), 256, without.last_error)
-        self.assertEqual(self.engine.answer(self.document, 256), self.cold)
         self.check_what_a_slot_file_is_stored_as()
 
     def check_what_a_slot_file_is_stored_as(self) -> None:
@@ -251,13 +247,32 @@ class LossyPages(harness.StoredDocument):
         self.assertEqual(self.stored(pages).pages, 4)
         self.assertEqual(pages.lookup(self.document), 256)
 
-    def test_a_reader_without_the_profile_misses_and_says_so(self):
-        self.stored(self.connect())
-        cache = self.connect(profiles=())
+    def test_a_reader_without_the_profile_has_it_from_the_daemon(self):
+        self.stored(self.connect(), durable=True)
+        before = self.engine.warm(self.connect(), self.document)
+        self.assertEqual(self.engine.warm(self.connect(profiles=()), self.document), before)
+        self.daemon.kill()
+        self.daemon.start()
+        self.assertEqual(self.engine.warm(self.connect(profiles=()), self.document), before)
+        self.assertEqual(before[0], 256)
+
+    def test_a_profile_that_is_lost_is_a_miss_and_the_next_put_is_for_everybody(self):
+        self.stored(self.connect(put_kl=FLOOR, exact_row=True, max_kl=api.KL_EXACT), durable=True)
+        self.daemon.kill()
+        shutil.rmtree(os.path.join(self.daemon.folder, "disk", "profiles"))
+        self.daemon.start()
+        cache = self.exact()
         self.engine.context.clear()
         self.assertEqual(cache.restore(self.engine.prompt(self.document)), 0)
         self.assertIn("profile", cache.miss_reason())
-        self.assertEqual(self.connect().lookup(self.document), 256, "the pages are not damaged")
+        had_it = self.connect(max_kl=api.KL_EXACT)
+        self.assertEqual(had_it.lookup(self.document), 256, "the pages are not damaged")
+        self.assertEqual(self.stored(cache).pages, 4)
+        for reader in (cache, self.exact(), had_it):
+            self.engine.context.clear()
+            restored = reader.restore_keys(reader.keys(self.document))  # however slow it is
+            self.assertEqual(restored, 256, reader.last_error)
+            self.assertEqual(self.engine.answer(self.document, 256), self.cold)
 
     def test_a_profile_of_another_model_stores_exactly(self):
         with open(PROFILE, "rb") as file:

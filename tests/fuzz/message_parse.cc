@@ -25,22 +25,14 @@ void check(ByteSpan bytes) {
   SLUICE_ASSERT(again->size() == bytes.size());
 }
 
-constexpr void (*kChecks[])(ByteSpan) = {check<HelloRequest>,
-                                         check<HelloReply>,
-                                         check<OpenRequest>,
-                                         check<OpenReply>,
-                                         check<LookupRequest>,
-                                         check<LookupReply>,
-                                         check<GetRequest>,
-                                         check<PageMeta>,
-                                         check<PutRequest>,
-                                         check<PutReply>,
-                                         check<DamagedRequest>,
-                                         check<DamagedReply>,
-                                         check<DeleteRequest>,
-                                         check<DeleteReply>,
-                                         check<StatsRequest>,
-                                         check<StatsReply>};
+constexpr void (*kChecks[])(ByteSpan) = {
+    check<HelloRequest>,      check<HelloReply>,        check<OpenRequest>,
+    check<OpenReply>,         check<LookupRequest>,     check<LookupReply>,
+    check<GetRequest>,        check<PageMeta>,          check<PutRequest>,
+    check<PutReply>,          check<DamagedRequest>,    check<DamagedReply>,
+    check<DeleteRequest>,     check<DeleteReply>,       check<StatsRequest>,
+    check<StatsReply>,        check<GetProfileRequest>, check<GetProfileReply>,
+    check<PutProfileRequest>, check<PutProfileReply>};
 
 }  // namespace
 }  // namespace sluice::transport

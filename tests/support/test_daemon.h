@@ -19,10 +19,13 @@ namespace sluice::testing {
 
 class TestDaemon {
  public:
-  explicit TestDaemon(const std::string& socket, uint64_t ram_bytes = 64ull << 20)
+  explicit TestDaemon(const std::string& socket,
+                      uint64_t ram_bytes = 64ull << 20,
+                      uint64_t profile_bytes = 64ull << 20)
       : socket_(socket) {
     cache::PageCacheConfig config;
     config.ram.capacity_bytes = ram_bytes;
+    config.profiles.bytes_max = profile_bytes;
     cache_ = *cache::PageCache::open(std::move(config));
     service_ = std::make_unique<daemon::Service>(*cache_, log_);
   }

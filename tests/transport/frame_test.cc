@@ -65,7 +65,7 @@ TEST(FrameHeader, NamesWhatIsWrong) {
   EXPECT_EQ(with(frame_offset::kMagic, 'X'), Errc::bad_magic);
   EXPECT_EQ(with(frame_offset::kVersion, 2), Errc::bad_version);
   EXPECT_EQ(with(frame_offset::kType, 0), Errc::unsupported);
-  EXPECT_EQ(with(frame_offset::kType, 10), Errc::unsupported);
+  EXPECT_EQ(with(frame_offset::kType, 12), Errc::unsupported);
   EXPECT_EQ(with(frame_offset::kFlags, 8), Errc::reserved_set);
   EXPECT_EQ(with(frame_offset::kPayloadBytes + 2, 0x11), Errc::too_large);
   EXPECT_EQ(with(frame_offset::kDeadlineMs + 3, 1), Errc::too_large);

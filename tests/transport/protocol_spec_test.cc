@@ -149,7 +149,7 @@ TEST_F(ProtocolSpec, FlagsAndTypesAreTheCode) {
   EXPECT_EQ(flags,
             (decltype(flags){
                 {"reply", kFlagReply}, {"last", kFlagLast}, {"page_bytes", kFlagPageBytes}}));
-  EXPECT_EQ(types.size(), 9u);
+  EXPECT_EQ(types.size(), 11u);
   for (const auto& [name, number] : types) {
     EXPECT_EQ(message_name(static_cast<MessageType>(number)), name);
   }
@@ -255,6 +255,25 @@ TEST_F(ProtocolSpec, PageMessageTablesAreTheCode) {
   check_table(spec_, "PUT reply", 8, sample<PutReply>(), {{"outcome", 3}});
 }
 
+TEST_F(ProtocolSpec, ProfileMessageTablesAreTheCode) {
+  check_table(spec_,
+              "GET_PROFILE request",
+              40,
+              sample<GetProfileRequest>(),
+              {{"digest", 91}, {"offset", 92}});
+  check_table(spec_,
+              "GET_PROFILE reply",
+              8,
+              sample<GetProfileReply>(),
+              {{"profile_bytes", 93}, {"piece_bytes", 2}});
+  check_table(spec_,
+              "PUT_PROFILE request",
+              44,
+              sample<PutProfileRequest>(),
+              {{"digest", 94}, {"profile_bytes", 95}, {"offset", 85}, {"piece_bytes", 3}});
+  check_table(spec_, "PUT_PROFILE reply", 8, sample<PutProfileReply>(), {{"next_offset", 96}});
+}
+
 TEST_F(ProtocolSpec, LimitsAreTheCode) {
   std::map<std::string, unsigned long> limits;
   for (const Row& row : spec_.tables.at("Limits")) {
@@ -271,7 +290,9 @@ TEST_F(ProtocolSpec, LimitsAreTheCode) {
                               {"keys or pages of a request", kKeysMax},
                               {"lookup groups", kLookupGroupsMax},
                               {"text of an error or a miss reason", kTextBytesMax},
-                              {"HELLO request", kHelloBytesMax}}));
+                              {"HELLO request", kHelloBytesMax},
+                              {"profile", kProfileBytesMax},
+                              {"piece of a profile", kProfilePieceBytesMax}}));
 }
 
 TEST_F(ProtocolSpec, TheExampleDecodesAndEncodes) {

@@ -75,6 +75,26 @@ TEST_P(RequesterLoopback, GetFillsTheMemoryOfTheSink) {
   EXPECT_EQ(sink.ended, 1u);
 }
 
+TEST(Requester, AProfileTravelsInPieces) {
+  Loopback l(4096);
+  ASSERT_FALSE(l.requester->hello({}, kOptions).has_error());
+  const Bytes file = random_bytes(9000, 1);
+  PutProfileRequest put{.digest = key_of(1), .profile_bytes = 9000};
+  for (uint32_t end : {0u, 4000u, 9000u}) {
+    put.piece.assign(file.begin() + put.offset, file.begin() + end);
+    auto reply = l.requester->put_profile(put, kOptions);
+    ASSERT_TRUE(reply.has_value()) << reply.error().to_string();
+    EXPECT_EQ(reply->next_offset, end);
+    put.offset = end;
+  }
+  auto got = l.requester->get_profile({.digest = key_of(1), .offset = 4000}, kOptions);
+  EXPECT_EQ(got->profile_bytes, 9000u);
+  EXPECT_EQ(got->piece, Bytes(file.begin() + 4000, file.end()));
+  EXPECT_EQ(l.requester->get_profile({.digest = key_of(2)}, kOptions).error().code,
+            Errc::not_found);
+  EXPECT_TRUE(l.requester->usable());
+}
+
 TEST(Requester, SeveralPutsAreUnderWayAndEachAnswerNamesItsOwn) {
   Loopback l(4096);
   ASSERT_FALSE(l.requester->hello({}, kOptions).has_error());

@@ -63,7 +63,12 @@ inline auto sample_messages() {
       DeleteRequest{.handle = 71, .keys = {key_of(72), key_of(73)}},
       DeleteReply{.deleted_pages = 74},
       StatsRequest{},
-      StatsReply{.stats = {{.name = "hits", .value = 81}, {.name = "", .value = 82}}});
+      StatsReply{.stats = {{.name = "hits", .value = 81}, {.name = "", .value = 82}}},
+      GetProfileRequest{.digest = key_of(91), .offset = 92},
+      GetProfileReply{.profile_bytes = 93, .piece = {1, 2}},
+      PutProfileRequest{
+          .digest = key_of(94), .profile_bytes = 95, .offset = 85, .piece = {3, 4, 5}},
+      PutProfileReply{.next_offset = 96});
 }
 
 }  // namespace sluice::transport

@@ -104,6 +104,25 @@ class SampleService final : public SessionHandler {
     session.reply(id, StatsReply{.stats = {{.name = "pages", .value = pages_.size()}}});
   }
 
+  void answer_body(Session& session, RequestId id, const GetProfileRequest& get) {
+    const Bytes& file = profiles_[get.digest];
+    if (get.offset >= file.size()) {
+      session.refuse(id, SLUICE_ERR(Errc::not_found, "no such profile"));
+      return;
+    }
+    session.reply(id,
+                  GetProfileReply{.profile_bytes = static_cast<uint32_t>(file.size()),
+                                  .piece = Bytes(file.begin() + get.offset, file.end())});
+  }
+
+  void answer_body(Session& session, RequestId id, const PutProfileRequest& put) {
+    Bytes& file = profiles_[put.digest];
+    if (put.offset == file.size()) {
+      file.insert(file.end(), put.piece.begin(), put.piece.end());
+    }
+    session.reply(id, PutProfileReply{.next_offset = static_cast<uint32_t>(file.size())});
+  }
+
   void answer(Session& session, const GetPageEvent& wanted) {
     if (wanted.get->handle != 7) {
       session.refuse(wanted.info.id, SLUICE_ERR(Errc::unknown_handle, "handle is not open"));
@@ -151,6 +170,7 @@ class SampleService final : public SessionHandler {
   }
 
   std::map<Hash32, Page> pages_;
+  std::map<Hash32, Bytes> profiles_;
   std::map<std::pair<Session*, RequestId>, Put> puts_;
   std::vector<std::string> errors_;
   Peer peer_;
