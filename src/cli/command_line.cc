@@ -73,8 +73,7 @@ void add_space_options(CLI::App& command, SequenceOptions& options) {
 }
 
 void add_profile_option(CLI::App& command, QualityOptions& options) {
-  command
-      .add_option("--profile", options.profiles, "file of sluice_kv.calibrate; may be repeated")
+  command.add_option("--profile", options.profiles, "file of sluice_kv.calibrate; may be repeated")
       ->allow_extra_args(false);
 }
 

@@ -237,6 +237,12 @@ class Calls {
         [&] { return sluice_client_add_profile(maybe(client_), maybe(file.data()), file.size()); });
   }
 
+  // Mostly one that the space or cache may load: a worse one is refused at once.
+  uint32_t loadable_kl() {
+    const uint32_t kl = program_.number();
+    return program_.byte() % 8 == 0 ? kl : std::min(kl, worst_kl_);
+  }
+
   void open_space() {
     Descriptor descriptor;
     descriptor.layers = {0, 1};
@@ -248,12 +254,12 @@ class Calls {
     program_.damage(bytes);
     sluice_space_free(space_);
     space_ = untouched<sluice_space*>();
-    const uint32_t worst_kl = program_.number();
+    worst_kl_ = program_.number();
     const uint32_t put_kl = program_.number();
     const uint32_t exact_row = program_.byte() % 3;
     const bool opened = works([&] {
       return sluice_space_open(
-          maybe(client_), maybe(bytes.data()), bytes.size(), worst_kl, put_kl, exact_row, &space_);
+          maybe(client_), maybe(bytes.data()), bytes.size(), worst_kl_, put_kl, exact_row, &space_);
     });
     SLUICE_ASSERT(opened == (space_ != nullptr));
     page_bytes_ = sluice_space_page_bytes(space_);
@@ -344,7 +350,7 @@ class Calls {
     const size_t extra = program_.byte() % 8 == 7 ? SIZE_MAX / (1u + program_.byte()) : 0;
     const size_t count = std::max(there, extra);
     const uint32_t first = program_.number();
-    const uint32_t max_kl = program_.number();
+    const uint32_t max_kl = loadable_kl();
     sluice_transfer moved{};
     const bool done = works([&] {
       return sluice_space_get(space_,
@@ -417,7 +423,7 @@ class Calls {
     const Bytes key = key_list(1);
     auto page = untouched<sluice_page*>();
     const uint32_t index = program_.number();
-    const uint32_t max_kl = program_.number();
+    const uint32_t max_kl = loadable_kl();
     const bool got =
         works([&] { return sluice_page_get(space_, maybe(key.data()), index, max_kl, &page); });
     SLUICE_ASSERT(got == (page != nullptr));
@@ -439,7 +445,7 @@ class Calls {
                 .v_ggml_type = kTypes[program_.byte() % 4],
                 .n_ctx = program_.number(),
                 .page_tokens = program_.byte() % 4 * 32u,
-                .worst_kl = program_.number(),
+                .worst_kl = worst_kl_ = program_.number(),
                 .put_kl = program_.number(),
                 .exact_row = program_.byte() % 3u,
                 .salt = maybe(salt.data()),
@@ -521,7 +527,7 @@ class Calls {
     blob.reserve(1);
     size_t bytes = 0;
     sluice_transfer moved{};
-    const uint32_t max_kl = program_.number();
+    const uint32_t max_kl = loadable_kl();
     const bool done = works([&] {
       return by_keys ? sluice_llama_load_keys(llama_,
                                               maybe(list.data()),
@@ -559,6 +565,7 @@ class Calls {
   Program& program_;
   sluice_client* client_ = nullptr;
   sluice_space* space_ = nullptr;
+  uint32_t worst_kl_ = 0;  // of the last space or cache that was opened
   size_t page_bytes_ = 0;  // of space_
   sluice_llama* llama_ = nullptr;
   sluice_llama_options options_{};  // of llama_
