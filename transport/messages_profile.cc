@@ -24,8 +24,9 @@ Status check(const PutProfileRequest& m) {
 }
 
 // The piece that ends a message, behind its length.
-Result<Bytes> read_piece(ByteReader& in) {
+Result<Bytes> read_piece(ByteReader& in, std::string_view message) {
   SLUICE_TRY(auto bytes, in.read<uint32_t>("piece_bytes"));
+  SLUICE_CHECK(in_range(message, "piece_bytes", bytes, 0, kProfilePieceBytesMax));
   SLUICE_TRY(ByteSpan piece, in.read_bytes(bytes, "piece"));
   SLUICE_CHECK(in.expect_end());
   return Bytes(piece.begin(), piece.end());
@@ -67,7 +68,7 @@ Result<GetProfileReply> parse(ByteSpan payload) {
   ByteReader in(payload, "GET_PROFILE reply");
   GetProfileReply out;
   SLUICE_TRY(out.profile_bytes, in.read<uint32_t>("profile_bytes"));
-  SLUICE_TRY(out.piece, read_piece(in));
+  SLUICE_TRY(out.piece, read_piece(in, "GET_PROFILE reply"));
   SLUICE_CHECK(check(out));
   return out;
 }
@@ -87,7 +88,7 @@ Result<PutProfileRequest> parse(ByteSpan payload) {
   SLUICE_TRY(out.digest, in.read_array<32>("digest"));
   SLUICE_TRY(out.profile_bytes, in.read<uint32_t>("profile_bytes"));
   SLUICE_TRY(out.offset, in.read<uint32_t>("offset"));
-  SLUICE_TRY(out.piece, read_piece(in));
+  SLUICE_TRY(out.piece, read_piece(in, "PUT_PROFILE request"));
   SLUICE_CHECK(check(out));
   return out;
 }

@@ -23,8 +23,7 @@ Status check_digest(const Hash32& digest, ByteSpan file) {
 
 }  // namespace
 
-Status ProfileStore::add(Bytes file) {
-  const Hash32 digest = sha256(file);
+Status ProfileStore::add(const Hash32& digest, Bytes file) {
   Held held{.file = std::make_shared<Bytes>(std::move(file)),
             .profile_bytes = 0,
             .last_use = ++uses_,
@@ -97,7 +96,7 @@ Status ProfileStore::make_room(const Held& held, uint64_t bytes) {
     auto oldest = held_.end();
     for (auto at = held_.begin(); at != held_.end(); ++at) {
       const bool may_go = &at->second != &held && at->second.waiters.empty();
-      if (may_go && (oldest == held_.end() || at->second.last_use < oldest->second.last_use)) {
+      if (may_go && (oldest == held_.end() || at->second.goes_before(oldest->second))) {
         oldest = at;
       }
     }
@@ -105,6 +104,7 @@ Status ProfileStore::make_room(const Held& held, uint64_t bytes) {
       return SLUICE_ERR(Errc::no_space, "other profiles are on their way to disk; try again");
     }
     bytes_ -= oldest->second.file->size();
+    forgotten_ += oldest->second.is_whole ? 1 : 0;
     if (oldest->second.is_whole && config_.forget) {
       config_.forget(oldest->first);
     }
@@ -143,7 +143,7 @@ void ProfileStore::kept(const Hash32& digest, const Status& status) {
 ProfileStats ProfileStore::stats() const {
   const auto whole = std::count_if(
       held_.begin(), held_.end(), [](const auto& entry) { return entry.second.is_whole; });
-  return {.profiles = static_cast<uint64_t>(whole), .bytes = bytes_};
+  return {.profiles = static_cast<uint64_t>(whole), .bytes = bytes_, .forgotten = forgotten_};
 }
 
 }  // namespace sluice::cache

@@ -2,9 +2,10 @@
 // get its profile where the page is (PROTOCOL.md, "PUT_PROFILE request").
 //
 // Not what stands in them: to the daemon they are bytes that have their digest. Whole files in RAM;
-// where there is a disk, `keep` brings each there too. Bounded in bytes: the
-// ones that were not used for longest go, and their pages can then be read by those alone who have
-// the profile. No I/O of its own. What comes in is untrusted. One thread.
+// where there is a disk, `keep` brings each there too. Bounded in bytes: first files that are not
+// whole go, then those that nobody put, asked for or put a page of for longest; their pages can be
+// read then by those alone who have the profile. No I/O of its own. What comes in is untrusted. One
+// thread.
 #pragma once
 
 #include <cstdint>
@@ -33,8 +34,9 @@ struct ProfileStoreConfig {
 
 // Counters.
 struct ProfileStats {
-  uint64_t profiles = 0;  // whole ones
-  uint64_t bytes = 0;     // of these, and of what came of others
+  uint64_t profiles = 0;   // whole ones
+  uint64_t bytes = 0;      // of these, and of what came of others
+  uint64_t forgotten = 0;  // whole ones that had to go
 };
 
 class ProfileStore {
@@ -45,8 +47,8 @@ class ProfileStore {
   explicit ProfileStore(ProfileStoreConfig config) : config_(std::move(config)) {}
 
   // Adds a whole file that is kept already, as it is found at start: later ones were used later.
-  // Errors: no_space (larger than all may be).
-  Status add(Bytes file);
+  // Requires: the file has this digest. Errors: no_space (larger than all may be).
+  Status add(const Hash32& digest, Bytes file);
 
   // The whole file, and marks it used; null where there is none.
   ProfileFile find(const Hash32& digest);
@@ -70,6 +72,10 @@ class ProfileStore {
     uint64_t last_use = 0;
     bool is_whole = false;             // and kept
     std::vector<PieceDone> waiters{};  // for that
+
+    bool goes_before(const Held& other) const {
+      return is_whole != other.is_whole ? other.is_whole : last_use < other.last_use;
+    }
   };
 
   Status take(Held& held, uint32_t profile_bytes, uint32_t offset, ByteSpan piece);
@@ -81,6 +87,7 @@ class ProfileStore {
   std::map<Hash32, Held> held_;
   uint64_t bytes_ = 0;
   uint64_t uses_ = 0;
+  uint64_t forgotten_ = 0;
 };
 
 }  // namespace sluice::cache

@@ -21,6 +21,7 @@ struct Saved {
   size_t missing = 0;
   PageProblems damaged;
   std::set<Hash32> profiles;  // that pages are coded with
+  PageProblems unsaved;       // of these
 };
 
 Status save_page(const PageSet& set,
@@ -48,27 +49,32 @@ Status save_page(const PageSet& set,
 }
 
 // What whoever puts the pages into another daemon needs beside them.
-Status save_spaces_and_profiles(const PageSet& set,
-                                const std::set<Hash32>& profiles,
-                                const std::string& folder) {
+Status save_spaces_and_profiles(const PageSet& set, const std::string& folder, Saved& saved) {
   for (const PageGroup& group : set.groups) {
     const std::string space = to_hex(group.space->id());
     SLUICE_CHECK(
         write_file(fmt::format("{}/{}.descriptor", folder, space), group.space->descriptor()));
   }
-  for (const Hash32& digest : profiles) {
-    const Result<Bytes> file = client::get_profile(*set.sequence.client, digest);
-    if (file.has_value()) {
-      SLUICE_CHECK(write_file(fmt::format("{}/{}", folder, profile_file_name(digest)), *file));
-    } else if (file.error().code != Errc::not_found) {  // only who has it can read the pages then
-      return file.error();
+  client::Client& client = *set.sequence.client;
+  for (const Hash32& digest : saved.profiles) {
+    ByteSpan file = client.profiles.file(digest);
+    Result<Bytes> fetched = Bytes();
+    if (file.empty()) {
+      fetched = client::get_profile(client, digest);
+      file = fetched.has_value() ? ByteSpan(*fetched) : ByteSpan();
     }
+    if (fetched.has_error()) {
+      saved.unsaved.add(profile_file_name(digest), fetched.error());
+      continue;
+    }
+    SLUICE_CHECK(write_file(fmt::format("{}/{}", folder, profile_file_name(digest)), file));
   }
   return {};
 }
 
 void print_saved(const Saved& saved, const std::string& folder) {
   saved.damaged.print();
+  saved.unsaved.print();
   fmt::print("{} pages saved in {} ({}), {} missing, {} damaged\n",
              saved.pages,
              folder,
@@ -114,20 +120,21 @@ Result<int> get(const SequenceOptions& options,
     return save_page(set, page, folder, saved);
   }));
   if (saved.pages != 0) {
-    SLUICE_CHECK(save_spaces_and_profiles(set, saved.profiles, folder));
+    SLUICE_CHECK(save_spaces_and_profiles(set, folder, saved));
   }
   if (output.json) {
     print_document({{"folder", folder},
                     {"pages", saved.pages},
                     {"bytes", saved.bytes},
                     {"missing", saved.missing},
-                    {"damaged", saved.damaged.list()}});
+                    {"damaged", saved.damaged.list()},
+                    {"profiles_unsaved", saved.unsaved.list()}});
   } else {
     print_saved(saved, folder);
   }
   // Of a sequence the end may be missing; a page that was named may not.
   const bool all = saved.pages != 0 && (keys.empty() || saved.missing == 0);
-  return all && saved.damaged.size() == 0 ? 0 : 1;
+  return all && saved.damaged.size() == 0 && saved.unsaved.size() == 0 ? 0 : 1;
 }
 
 Result<int> remove_pages(const SequenceOptions& options,

@@ -15,10 +15,13 @@
 #include "src/cli/page_file.h"
 #include "src/cli/page_set.h"
 #include "src/cli/progress.h"
+#include "src/client/profile_transfer.h"
 #include "src/client/put_window.h"
 
 namespace sluice::cli {
 namespace {
+
+namespace fs = std::filesystem;
 
 struct PutFile {
   std::string path;
@@ -79,20 +82,25 @@ bool is_of_daemon(Errc code) {
 
 // Gives the daemon what the pages are coded with, which `sluice get` saves beside them. Where that
 // is not there either, the daemon says so of each page.
-Status offer_profiles(client::Client& client, std::span<const PutFile> files) {
+Status offer_profiles(client::Client& client, std::span<const PutFile> files, PutCount& count) {
   std::set<Hash32> digests;
   for (const PutFile& file : files) {
     if (!file.profile || !digests.insert(*file.profile).second) {
       continue;
     }
-    const auto beside =
-        std::filesystem::path(file.path).replace_filename(profile_file_name(*file.profile));
-    Result<std::string> bytes = read_page_file(beside.string(), kProfileBytesMax + 1);
-    if (bytes.has_value()) {
-      SLUICE_CHECK(client.profiles.add(as_bytes(*bytes)));
+    const fs::path beside = fs::path(file.path).replace_filename(profile_file_name(*file.profile));
+    std::error_code ignored;
+    if (!client.profiles.file(*file.profile).empty() || !fs::exists(beside, ignored)) {
+      continue;
+    }
+    const Result<std::string> bytes = read_page_file(beside.string(), kProfileBytesMax + 1);
+    const Status added =
+        bytes.has_value() ? client.profiles.add(as_bytes(*bytes)) : Status(bytes.error());
+    if (added.has_error()) {
+      count.unreadable.add(beside.string(), added.error());
     }
   }
-  return files.empty() ? Status() : files.front().place.group->space->offer_profiles(digests);
+  return client::offer_profiles(client, digests);
 }
 
 // Puts the files of one space.
@@ -192,7 +200,7 @@ Result<int> put(const SequenceOptions& options,
   for (PutFile& file : placed) {
     file.anchor = anchor.empty() ? file.anchor : anchor.front();
   }
-  SLUICE_CHECK(offer_profiles(*set.sequence.client, placed));
+  SLUICE_CHECK(offer_profiles(*set.sequence.client, placed, count));
   Progress bar(output, "put", ProgressUnit::pages, placed.size());
   const auto ack = what.durable ? transport::Ack::disk : transport::Ack::ram;
   for (std::span<const PutFile> rest = placed; !rest.empty();) {

@@ -50,6 +50,15 @@ Status put_profile(Client& client, const Hash32& digest, ByteSpan file) {
              : sent;
 }
 
+Status offer_profiles(Client& client, const std::set<Hash32>& digests) {
+  for (const Hash32& digest : digests) {
+    if (const ByteSpan file = client.profiles.file(digest); !file.empty()) {
+      SLUICE_CHECK(put_profile(client, digest, file));
+    }
+  }
+  return {};
+}
+
 Result<Bytes> get_profile(Client& client, const Hash32& digest) {
   Bytes file;
   uint32_t profile_bytes = 0;

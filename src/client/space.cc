@@ -58,7 +58,7 @@ Result<Space::Opened> Space::opened() {
 
 Result<transport::LookupReply> Space::look_up(std::span<const Hash32> keys, uint32_t max_kl) {
   SLUICE_TRY(Opened open, opened());
-  const size_t readable_keys = readable(keys);
+  SLUICE_TRY(const size_t readable_keys, readable_by_now(keys));
   const bool cut = readable_keys < keys.size();
   keys = keys.first(readable_keys);
   transport::LookupRequest request;
@@ -115,7 +115,8 @@ Result<size_t> Space::encode(const Hash32& key, uint32_t page_index, ByteSpan te
   spec.provenance_kl = quality_.worst_kl;
   spec.first_position = uint64_t{page_index} * geometry_.n_tokens;
   spec.geometry = geometry_;
-  if (put_rows_.profile != nullptr && !unreadable_.contains(key)) {
+  const bool has_profile = put_rows_.profile != nullptr && offered_generation_ != 0;
+  if (has_profile && !unreadable_.contains(key)) {
     spec.encoding = codec::Encoding::progressive;
     spec.profile = put_rows_.profile;
     spec.lossy_rows = put_rows_.lossy_rows;
@@ -141,11 +142,12 @@ Status Space::put(const Chain& chain,
     SLUICE_TRY(known, lookup(chain.keys, std::max(quality_.worst_kl, encoded_kl())));
   }
   out.pages_kept += known;
-  if (known < chain.keys.size()) {
-    SLUICE_CHECK(offer_own_profile());
-  }
+  SLUICE_CHECK(offer_put_profile());
   PutWindow window(*this, ack, [&](const SentPage& page, const Result<bool>& taken) -> Status {
     if (taken.has_error()) {
+      if (taken.error().code == Errc::not_found) {
+        offered_generation_ = 0;  // the daemon lost the profile, or is another one
+      }
       return SLUICE_ERR(taken.error().code,
                         "page {} of the sequence, {}: {}",
                         chain.first_page + page.index,
@@ -171,52 +173,70 @@ Status Space::put(const Chain& chain,
   return window.finish();
 }
 
-Status Space::offer_profiles(const std::set<Hash32>& digests) {
-  Client::Call call(client_);
-  for (const Hash32& digest : digests) {
-    if (const ByteSpan file = client_.profiles.file(digest); !file.empty()) {
-      SLUICE_CHECK(put_profile(client_, digest, file));
-    }
-  }
-  return {};
-}
-
-// Once a connection: the daemon behind a new one may be another.
-Status Space::offer_own_profile() {
+// Once a connection: the daemon behind a new one may be another. Also where all pages are there:
+// it may have lost their profile.
+Status Space::offer_put_profile() {
   if (put_rows_.profile == nullptr) {
     return {};
   }
   SLUICE_CHECK(opened());
-  if (offered_generation_ != generation_) {
-    SLUICE_CHECK(offer_profiles({put_rows_.profile->digest}));
-    offered_generation_ = generation_;
+  if (offered_generation_ == generation_) {
+    return {};
   }
-  return {};
+  offered_generation_ = 0;
+  Status offered = offer_profiles(client_, {put_rows_.profile->digest});
+  if (offered.has_value()) {
+    offered_generation_ = generation_;
+    return {};
+  }
+  const Errc code = offered.error().code;
+  return code == Errc::no_space || code == Errc::io_error ? Status() : std::move(offered);
 }
 
-// Takes a profile that a page names from the daemon, if that has it.
+// Takes a profile that a page names from the daemon, if that has it, whole.
 Status Space::fetch_profile(const Hash32& digest) {
-  constexpr size_t kFetchedMax = 16;
-  if (fetched_.contains(digest) || fetched_.size() == kFetchedMax) {
+  if (fetched_.contains(digest)) {
     return {};
   }
   const Result<Bytes> file = get_profile(client_, digest);
   if (file.has_error()) {
-    return file.error().code == Errc::not_found ? Status() : Status(file.error());
+    const Errc code = file.error().code;
+    return code == Errc::not_found || code == Errc::damaged ? Status() : Status(file.error());
+  }
+  if (fetched_.size() == kFetchedMax) {
+    fetched_.erase(fetched_.begin());
   }
   Result<codec::Profile> profile = codec::parse_profile(*file, parsed_.rope.pairing);
   const bool fits = profile.has_value() && codec::check_profile(*profile, parsed_).has_value();
   fetched_[digest] = fits ? std::optional(*std::move(profile)) : std::nullopt;
+  ++fetches_;
   return {};
 }
 
 // Bounded, since a client that only reads never takes one out.
-void Space::note_unreadable(std::span<const Hash32> keys) {
+void Space::note_unreadable(std::span<const Hash32> keys, const Hash32& profile) {
   constexpr size_t kUnreadableMax = size_t{4} * kKeysMax;
   if (unreadable_.size() + keys.size() > kUnreadableMax) {
     unreadable_.clear();
   }
-  unreadable_.insert(keys.begin(), keys.end());
+  for (const Hash32& key : keys) {
+    unreadable_[key] = profile;
+  }
+}
+
+// readable(), after the daemon was asked once more for the profile of the first that is not.
+Result<size_t> Space::readable_by_now(std::span<const Hash32> keys) {
+  const size_t before = readable(keys);
+  if (before == keys.size()) {
+    return before;
+  }
+  const Hash32 digest = unreadable_.at(keys[before]);
+  SLUICE_CHECK(fetch_profile(digest));
+  if (profile(digest) == nullptr) {
+    return before;
+  }
+  std::erase_if(unreadable_, [&](const auto& page) { return page.second == digest; });
+  return readable(keys);
 }
 
 // What is computed on a page is stored as no better than worst_kl, so no worse one may be loaded.

@@ -11,7 +11,6 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <set>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -79,6 +78,9 @@ inline constexpr std::string_view kUnreadable =
     "the page was coded with a profile that neither client nor daemon had, when it was last asked "
     "for";
 
+// Profiles that a space keeps beside those that its client was given.
+inline constexpr size_t kFetchedMax = 16;
+
 class Space {
  public:
   // Opens the space, with those of the client's profiles that fit it by now. Errors: bad_value,
@@ -125,19 +127,16 @@ class Space {
   // Quality::worst_kl. Errors: as a request.
   Result<Fit> fit(std::span<const Hash32> keys, uint32_t max_kl, uint64_t budget_bytes);
 
-  // The daemon gets those of these profiles that it lacks and the client was given. Errors: as
-  // put_profile (profile_transfer.h).
-  Status offer_profiles(const std::set<Hash32>& digests);
-
   // Encodes and puts those pages of a chain that the daemon lacks, or that a get() could not read
-  // (readable()); these as `direct`, which everybody reads. Before the first on a connection the
-  // daemon gets the profile that they are coded with. `load(page)` gives
+  // (readable()); these as `direct`, which everybody reads. The daemon gets the profile that they
+  // are coded with; where it cannot keep it they are stored as `direct`. `load(page)` gives
   // the tensors of a page by its index from the root, valid until its next call; anchors[i] is what
   // keys[i] is evicted with. Stops at the first refusal, which names its page: those behind it
   // could not be reached, but for what is under way with it (put_window.h). Ack::disk: no crash can
   // lose any of them afterwards; all are sent, since the daemon may have one in RAM only. Requires:
   // as many anchors as keys. Errors: unsupported (Ack::disk without a disk tier), invalid_argument,
-  // no_space, draining, as offer_profiles, as a request; what `load` answers. `out` counts what was
+  // no_space, draining, not_found (the daemon lost the profile meanwhile: the next put brings it),
+  // as put_profile (profile_transfer.h), as a request; what `load` answers. `out` counts what was
   // moved before an error too.
   Status put(const Chain& chain,
              std::span<const Hash32> anchors,
@@ -192,7 +191,7 @@ class Space {
 
   Result<Opened> opened();
   const codec::Profile* profile(const Hash32& digest) const;
-  Status offer_own_profile();
+  Status offer_put_profile();
   Status fetch_profile(const Hash32& digest);
   Result<size_t> get_batch(const Chain& chain,
                            const Wanted& wanted,
@@ -211,7 +210,8 @@ class Space {
   Result<transport::LookupReply> look_up(std::span<const Hash32> keys, uint32_t max_kl);
   Result<EncodedPage> fetch(const transport::GetPageRequest& page, uint32_t max_kl);
   Result<size_t> encode(const Hash32& key, uint32_t page_index, ByteSpan tensors);
-  void note_unreadable(std::span<const Hash32> keys);
+  void note_unreadable(std::span<const Hash32> keys, const Hash32& profile);
+  Result<size_t> readable_by_now(std::span<const Hash32> keys);
   Status check_quality(uint32_t max_kl) const;
   Status check_wanted(const Wanted& wanted) const;
   Status check(const codec::PageHeader& header, const Arrived& page, const Wanted& wanted) const;
@@ -228,10 +228,11 @@ class Space {
   PutRows put_rows_;                      // of one of them, or put() is exact
   // From the daemon, for pages that name them: nothing where one does not fit.
   std::map<Hash32, std::optional<codec::Profile>> fetched_;
-  uint64_t offered_generation_ = 0;  // of the connection over which the profile of puts went
-  // Pages that a get() could not read, until they are put again; those behind one are taken for
-  // such too.
-  std::set<Hash32> unreadable_;
+  uint64_t fetches_ = 0;             // counts them
+  uint64_t offered_generation_ = 0;  // of the connection whose daemon has the profile of puts
+  // Pages that a get() could not read, and their profiles, until they are put again or the daemon
+  // has the profile; those behind one are taken for such too.
+  std::map<Hash32, Hash32> unreadable_;
   uint32_t handle_ = 0;
   uint64_t generation_ = 0;  // of the connection that handle_ belongs to
   codec::Workspace workspace_;

@@ -231,7 +231,7 @@ Result<size_t> Space::get_batch(const Chain& chain,
     SLUICE_CHECK(fetch_profile(page->profile));
     if (profile(page->profile) == nullptr) {
       client_.miss_reason = page->reason;
-      note_unreadable(chain.keys.subspan(page->page_index));
+      note_unreadable(chain.keys.subspan(page->page_index), page->profile);
     }
   }
   SLUICE_CHECK(receiver.take_result());
@@ -258,15 +258,17 @@ Result<size_t> Space::get(const Chain& chain,
   Client::Call call(client_);
   const size_t step = std::clamp<size_t>(kGetBytes / page_bytes(), 1, kKeysMax);
   size_t whole = 0;
+  size_t profiles = 0;  // that came meanwhile
   while (whole < chain.keys.size()) {
     const size_t count = std::min(step, chain.keys.size() - whole);
     const Chain batch{.keys = chain.keys.subspan(whole, count),
                       .first_page = chain.first_page + static_cast<uint32_t>(whole)};
-    const size_t fetched = fetched_.size();
+    const uint64_t fetches = fetches_;
     SLUICE_TRY(size_t more, get_batch(batch, wanted, target, out));
     whole += more;
-    if (more < count && fetched_.size() == fetched) {
-      break;  // else a profile came that may be what was missing
+    // Once more where a profile came, which may be what was missing.
+    if (more < count && (fetches_ == fetches || ++profiles > kFetchedMax)) {
+      break;
     }
   }
   return whole;

@@ -37,6 +37,7 @@ constexpr Row<PageCacheStats> kCacheRows[] = {
 constexpr Row<ProfileStats> kProfileRows[] = {
     {"profiles", "sluice_profiles", &ProfileStats::profiles},
     {"profile_bytes", "sluice_profile_bytes", &ProfileStats::bytes},
+    {"profiles_forgotten", "sluice_profiles_forgotten_total", &ProfileStats::forgotten},
 };
 
 // Of each tier. What the tiers count by themselves are reads: several GETs may share one.

@@ -34,6 +34,8 @@ constexpr Help kHelp[] = {
     {"sluice_promoted_pages_total", "Pages that came from disk into RAM."},
     {"sluice_profiles", "Profiles that pages may be coded with."},
     {"sluice_profile_bytes", "Bytes of these, and of what came of others."},
+    {"sluice_profiles_forgotten_total",
+     "Profiles that had to go for others: their pages may miss."},
     {"sluice_tier_capacity_bytes", "What the tier may hold."},
     {"sluice_tier_bytes", "What the tier holds, overhead included."},
     {"sluice_tier_pages", "Pages in the tier."},

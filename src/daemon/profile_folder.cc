@@ -23,6 +23,7 @@ namespace fs = std::filesystem;
 using transport::OwnedFd;
 
 constexpr std::string_view kSuffix = ".profile";
+constexpr std::string_view kFreshSuffix = ".new";
 
 fs::path folder_in(const std::string& disk_folder) {
   return fs::path(disk_folder) / "profiles";
@@ -78,22 +79,51 @@ Result<Bytes> read_whole(const std::string& path) {
 // A profile under the name that its bytes have.
 Status read_into(cache::ProfileStore& store, const fs::path& path) {
   SLUICE_TRY(Bytes bytes, read_whole(path.string()));
-  if (to_hex(sha256(bytes)) != path.stem()) {
-    return SLUICE_ERR(Errc::bad_checksum, "its bytes have the digest {}", to_hex(sha256(bytes)));
+  const Hash32 digest = sha256(bytes);
+  if (to_hex(digest) != path.stem()) {
+    return SLUICE_ERR(Errc::bad_checksum, "its bytes have the digest {}", to_hex(digest));
   }
-  return store.add(std::move(bytes));
+  return store.add(digest, std::move(bytes));
 }
 
-// By when they were written.
-std::vector<fs::path> profile_paths(const fs::path& folder) {
+// After a crash it is there whole, or not. The disk's folder is synced each time: a process that
+// died may have made the one in it and no more.
+Status write_profile(const std::string& disk_folder, const Hash32& digest, ByteSpan file) {
+  const fs::path folder = folder_in(disk_folder);
+  std::error_code problem;
+  fs::create_directory(folder, problem);
+  const fs::path path = path_of(disk_folder, digest);
+  const fs::path fresh = path.string() + std::string(kFreshSuffix);
+  Status written = write_durably(fresh, file);
+  if (written.has_value() && ::rename(fresh.c_str(), path.c_str()) != 0) {
+    written = failed(path);
+  }
+  if (written.has_error()) {
+    ::unlink(fresh.c_str());
+    return written;
+  }
+  SLUICE_CHECK(sync_path(folder));
+  return sync_path(disk_folder);
+}
+
+// Profiles by when they were written; what a process that died was writing is removed.
+Result<std::vector<fs::path>> profile_paths(const fs::path& folder) {
   std::vector<std::pair<fs::file_time_type, fs::path>> found;
   std::error_code problem;
+  if (!fs::exists(folder, problem) && !problem) {
+    return std::vector<fs::path>();
+  }
   for (fs::directory_iterator at(folder, problem), end; !problem && at != end;
        at.increment(problem)) {
     std::error_code ignored;
     if (at->path().extension() == kSuffix && at->is_regular_file(ignored)) {
       found.emplace_back(at->last_write_time(ignored), at->path());
+    } else if (at->path().extension() == kFreshSuffix) {
+      fs::remove(at->path(), ignored);
     }
+  }
+  if (problem) {
+    return SLUICE_ERR(Errc::io_error, "cannot be listed: {}", problem.message());
   }
   std::sort(found.begin(), found.end());
   std::vector<fs::path> out;
@@ -103,22 +133,12 @@ std::vector<fs::path> profile_paths(const fs::path& folder) {
   return out;
 }
 
-}  // namespace
-
-Status write_profile(const std::string& disk_folder, const Hash32& digest, ByteSpan file) {
-  const fs::path folder = folder_in(disk_folder);
-  std::error_code problem;
-  if (fs::create_directory(folder, problem)) {
-    SLUICE_CHECK(sync_path(disk_folder));
-  }
-  const fs::path path = path_of(disk_folder, digest);
-  const fs::path fresh = path.string() + ".new";
-  SLUICE_CHECK(write_durably(fresh, file));
-  if (::rename(fresh.c_str(), path.c_str()) != 0) {
-    return failed(path);
-  }
-  return sync_path(folder);
+void warn_of(spdlog::logger& log, const fs::path& path, const Error& error) {
+  log.warn(
+      "event=profile_refused file={} reason={}", log_value(path.string()), log_value(error.text));
 }
+
+}  // namespace
 
 cache::ProfileStoreConfig keep_profiles_in(const std::string& disk_folder,
                                            store::IoRunner& runner) {
@@ -147,12 +167,14 @@ cache::ProfileStoreConfig keep_profiles_in(const std::string& disk_folder,
 void read_profiles(const std::string& disk_folder,
                    cache::ProfileStore& store,
                    spdlog::logger& log) {
-  for (const fs::path& path : profile_paths(folder_in(disk_folder))) {
-    const Status read = read_into(store, path);
-    if (read.has_error()) {
-      log.warn("event=profile_refused file={} reason={}",
-               log_value(path.string()),
-               log_value(read.error().text));
+  const fs::path folder = folder_in(disk_folder);
+  const Result<std::vector<fs::path>> paths = profile_paths(folder);
+  if (paths.has_error()) {
+    return warn_of(log, folder, paths.error());
+  }
+  for (const fs::path& path : *paths) {
+    if (const Status read = read_into(store, path); read.has_error()) {
+      warn_of(log, path, read.error());
     }
   }
   const cache::ProfileStats stats = store.stats();

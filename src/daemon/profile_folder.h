@@ -8,9 +8,6 @@
 
 #include <string>
 
-#include "src/base/bytes.h"
-#include "src/base/checksum.h"
-#include "src/base/result.h"
 #include "src/cache/profile_store.h"
 #include "store/io_runner.h"
 
@@ -21,8 +18,5 @@ cache::ProfileStoreConfig keep_profiles_in(const std::string& disk_folder, store
 
 // Adds the files that are there, oldest first; one that is damaged is logged and left alone.
 void read_profiles(const std::string& disk_folder, cache::ProfileStore& store, spdlog::logger& log);
-
-// Writes a file so that after a crash it is there whole, or not. Errors: no_space, io_error.
-Status write_profile(const std::string& disk_folder, const Hash32& digest, ByteSpan file);
 
 }  // namespace sluice::daemon

@@ -192,13 +192,13 @@ void Service::serve(const Asked& asked,
 }
 
 void Service::serve(const Asked& asked, Connection&, const transport::PutProfileRequest& put) {
-  auto done = [this, asked, put](Result<uint32_t> there) {
+  const bool is_last = !put.piece.empty() && put.offset + put.piece.size() == put.profile_bytes;
+  auto done = [this, asked, is_last, digest = put.digest](Result<uint32_t> there) {
     if (there.has_error()) {
       return finish(asked, there.error());
     }
-    if (*there == put.profile_bytes && !put.piece.empty()) {
-      log_.info(
-          "{} event=profile digest={} bytes={}", log_fields(asked), to_hex(put.digest), *there);
+    if (is_last) {
+      log_.info("{} event=profile digest={} bytes={}", log_fields(asked), to_hex(digest), *there);
     }
     finish(asked, transport::ReplyBody(transport::PutProfileReply{.next_offset = *there}));
   };

@@ -62,7 +62,7 @@ class CacheOnDisk : public ::testing::Test {
     ASSERT_TRUE(disk.has_value()) << disk.error().to_string();
     disk_ = disk->get();
     cache_ = *PageCache::open({.ram = {.capacity_bytes = ram_bytes_}, .disk = *std::move(disk)});
-    const Status added = cache_->profiles().add(kRowsProfile);
+    const Status added = cache_->profiles().add(sha256(kRowsProfile), kRowsProfile);
     ASSERT_TRUE(added.has_value()) << added.error().to_string();
     space_ = open(sample_descriptor());
   }

@@ -80,7 +80,7 @@ TEST_F(PageCacheRowsTest, APageWhoseProfileIsNotThereIsRefused) {
   EXPECT_EQ(refused.error().code, Errc::not_found);
   EXPECT_NE(refused.error().text.find(to_hex(sha256(kRowsProfile))), std::string::npos);
   EXPECT_EQ(cache_->stats().ram.records, 0u);
-  ASSERT_TRUE(cache_->profiles().add(kRowsProfile).has_value());
+  ASSERT_TRUE(cache_->profiles().add(sha256(kRowsProfile), kRowsProfile).has_value());
   EXPECT_EQ(*put_page(sample()), PutOutcome::stored);
 }
 

@@ -66,8 +66,8 @@ TEST_F(ProfileStoreTest, WhoeverSaysAnotherLengthBeginsAnew) {
 }
 
 TEST_F(ProfileStoreTest, TheOneThatWasNotUsedForLongestGoes) {
-  EXPECT_TRUE(store_.add(a_).has_value());
-  EXPECT_TRUE(store_.add(b_).has_value());
+  EXPECT_TRUE(store_.add(sha256(a_), a_).has_value());
+  EXPECT_TRUE(store_.add(sha256(b_), b_).has_value());
   EXPECT_NE(store_.find(sha256(a_)), nullptr);
   EXPECT_EQ(*put(c_, 0, 10), 10u);
   EXPECT_EQ(forgotten_, std::vector<Hash32>{sha256(b_)});
@@ -78,15 +78,18 @@ TEST_F(ProfileStoreTest, TheOneThatWasNotUsedForLongestGoes) {
   const Bytes large(2 * size_ + 1, 7);
   EXPECT_EQ(put(large, 0, 10).error().code, Errc::no_space);
   EXPECT_EQ(store_.stats().profiles, 2u);
+  EXPECT_EQ(store_.stats().forgotten, 1u);
 }
 
-TEST_F(ProfileStoreTest, BegunFilesDoNotGrowTheTableWithoutEnd) {
+TEST_F(ProfileStoreTest, BegunFilesGoBeforeWholeOnesAndDoNotGrowTheTableWithoutEnd) {
+  EXPECT_TRUE(store_.add(sha256(a_), a_).has_value());
   for (uint32_t i = 0; i < 5000; ++i) {
     Bytes begun(100, 7);
     store_le(begun.data(), i);
     EXPECT_EQ(*put(begun, 0, 1), 1u);
   }
-  EXPECT_LE(store_.stats().bytes, 1025u);
+  EXPECT_LE(store_.stats().bytes, size_ + 1025u);
+  EXPECT_NE(store_.find(sha256(a_)), nullptr);
 }
 
 TEST_F(ProfileStoreTest, TheLastPieceIsAnsweredWhenTheFileIsKept) {
@@ -111,6 +114,25 @@ TEST_F(ProfileStoreTest, TheLastPieceIsAnsweredWhenTheFileIsKept) {
     EXPECT_EQ(kept.find(digest) != nullptr, works);
   }
   EXPECT_EQ(*answers[1], size_);
+}
+
+TEST_F(ProfileStoreTest, FilesOnTheirWayToDiskDoNotGo) {
+  ProfileStore kept({.bytes_max = 2 * a_.size(),
+                     .keep = [this](const Hash32&, ProfileFile, std::function<void(Status)> done) {
+                       keeping_.push_back(std::move(done));
+                     }});
+  std::vector<Result<uint32_t>> answers;
+  const auto note = [&](Result<uint32_t> there) { answers.push_back(std::move(there)); };
+  for (const Bytes& file : {a_, b_, c_}) {
+    kept.put_piece(sha256(file), size_, 0, file, note);
+  }
+  ASSERT_EQ(answers.size(), 1u);
+  EXPECT_EQ(answers[0].error().code, Errc::no_space);
+  for (const auto& done : keeping_) {
+    done(Status());
+  }
+  kept.put_piece(sha256(c_), size_, 0, c_, note);
+  EXPECT_EQ(kept.find(sha256(a_)), nullptr);
 }
 
 }  // namespace

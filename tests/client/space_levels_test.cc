@@ -99,6 +99,15 @@ class SpaceLevelsTest : public ::testing::Test {
     ASSERT_TRUE(done.has_value()) << done.error().to_string();
   }
 
+  // The daemon has the profile no more.
+  void evict_profile() {
+    codec::Profile another = profile_of(descriptor());
+    another.note = "takes the room";
+    const Bytes file = codec::profile_file(another);
+    ASSERT_TRUE(put_profile(*client_, sha256(file), file).has_value());
+    EXPECT_EQ(daemon_.cache().stats().profiles.profiles, 1u);
+  }
+
   void put_all_levels() { put(*open({.put_kl = kQ1, .exact_row = true})); }
 
   Bytes get(const Wanted& wanted, uint64_t* stored_bytes = nullptr) {
@@ -248,10 +257,11 @@ TEST_F(SpaceLevelsTest, TheDaemonOfANewConnectionGetsTheProfileToo) {
   EXPECT_EQ(out.bytes, source_);
 }
 
-// Sends what is not the profile that was asked for.
+// Sends what is not the profile that was asked for, and wants another offset than comes.
 class LyingService final : public transport::SessionHandler {
  public:
-  explicit LyingService(daemon::Service& honest) : honest_(honest) {}
+  explicit LyingService(daemon::Service& honest, uint32_t next_offset = 0)
+      : honest_(honest), next_offset_(next_offset) {}
 
   void on_open(transport::Session& session, const transport::Peer& peer) override {
     honest_.on_open(session, peer);
@@ -262,6 +272,9 @@ class LyingService final : public transport::SessionHandler {
     if (asked != nullptr && std::holds_alternative<transport::GetProfileRequest>(asked->body)) {
       session.reply(asked->info.id,
                     transport::GetProfileReply{.profile_bytes = 9, .piece = Bytes(9, 7)});
+    } else if (asked != nullptr &&
+               std::holds_alternative<transport::PutProfileRequest>(asked->body)) {
+      session.reply(asked->info.id, transport::PutProfileReply{.next_offset = next_offset_});
     } else {
       honest_.on_event(session, std::move(event));
     }
@@ -273,9 +286,23 @@ class LyingService final : public transport::SessionHandler {
 
  private:
   daemon::Service& honest_;
+  const uint32_t next_offset_;
 };
 
-TEST_F(SpaceLevelsTest, AProfileThatCameDamagedIsNotUsed) {
+TEST_F(SpaceLevelsTest, ADaemonThatNeverHasEnoughOfAProfileIsLeft) {
+  const Bytes file = codec::profile_file(profile_);
+  for (const auto& [next_offset, code] :
+       {std::pair{0u, Errc::overloaded},
+        {static_cast<uint32_t>(file.size()) + 1, Errc::protocol_error}}) {
+    daemon_.stop();
+    LyingService liar(daemon_.service(), next_offset);
+    daemon_.start(&liar);
+    EXPECT_EQ(put_profile(*client_, sha256(file), file).error().code, code);
+    daemon_.stop();
+  }
+}
+
+TEST_F(SpaceLevelsTest, AProfileThatComesDamagedIsNotUsed) {
   put_all_levels();
   daemon_.stop();
   LyingService liar(daemon_.service());
@@ -284,19 +311,68 @@ TEST_F(SpaceLevelsTest, AProfileThatCameDamagedIsNotUsed) {
   std::unique_ptr<Space> space = *Space::open(*other, *encode_descriptor(descriptor()), {});
   Buffer out(space->page_bytes(), 2);
   Transfer moved;
-  EXPECT_EQ(space->get({.keys = keys_}, {}, out, moved).error().code, Errc::damaged);
+  EXPECT_EQ(*space->get({.keys = keys_}, {}, out, moved), 0u);
+  EXPECT_NE(other->miss_reason.find("profile"), std::string::npos) << other->miss_reason;
   EXPECT_EQ(moved.pages, 0u);
   EXPECT_EQ(daemon_.cache().stats().damage_reports, 0u) << "the pages are whole";
   daemon_.stop();
 }
 
+TEST_F(SpaceLevelsTest, APutBringsAProfileThatTheDaemonLostAndReadersHaveItAgain) {
+  std::unique_ptr<Space> writer = open({.put_kl = kQ1, .exact_row = true});
+  put(*writer);
+  evict_profile();
+  std::unique_ptr<Client> other = *Client::open({.address = socket_});
+  std::unique_ptr<Space> reader = *Space::open(*other, *encode_descriptor(descriptor()), {});
+  Buffer out(reader->page_bytes(), 2);
+  Transfer moved;
+  EXPECT_EQ(*reader->get({.keys = keys_}, {}, out, moved), 0u);
+  EXPECT_EQ(*reader->lookup(keys_, 0), 0u);
+  const std::vector<Hash32> keys = writer->keys(std::vector<uint32_t>(kTokens, 9));
+  const std::vector<Hash32> anchors(1, kRootKey);
+  const auto load = [&](uint32_t) -> Result<ByteSpan> {
+    return ByteSpan(source_).first(writer->page_bytes());
+  };
+  const auto put_other = [&] {
+    return writer->put({.keys = keys}, anchors, load, transport::Ack::ram, moved);
+  };
+  EXPECT_EQ(put_other().error().code, Errc::not_found);
+  ASSERT_TRUE(put_other().has_value());
+  EXPECT_EQ(*reader->lookup(keys_, 0), 2u) << other->miss_reason;
+  EXPECT_EQ(*reader->get({.keys = keys_}, {}, out, moved), 2u) << other->miss_reason;
+  EXPECT_EQ(out.bytes, source_);
+  evict_profile();
+  put_again(*open({.put_kl = kQ1, .exact_row = true}), source_, moved);  // all are there
+  EXPECT_NE(daemon_.cache().profiles().find(sha256(codec::profile_file(profile_))), nullptr);
+}
+
+TEST_F(SpaceLevelsTest, WhereTheDaemonCannotKeepTheProfilePagesAreStoredWithoutLoss) {
+  daemon_.stop();
+  testing::TestDaemon small(socket_, 64ull << 20, 100);
+  small.start();
+  put_all_levels();
+  EXPECT_EQ(*reader_->lookup(keys_, 0), 2u);
+  EXPECT_EQ(get({}), source_);
+  const EncodedPage page = *reader_->get_encoded(keys_[0], kKlUnknown);
+  EXPECT_EQ(codec::parse_page_header(page.bytes)->encoding, codec::Encoding::direct);
+  small.stop();
+}
+
+TEST_F(SpaceLevelsTest, ABegunProfileOfOtherBytesIsBegunAnew) {
+  const Bytes file = codec::profile_file(profile_);
+  transport::PutProfileRequest begun{.digest = sha256(file),
+                                     .profile_bytes = static_cast<uint32_t>(file.size()),
+                                     .piece = Bytes(1000, 7)};
+  const auto requester = *client_->requester();
+  ASSERT_TRUE(requester->put_profile(begun, client_->call_options()).has_value());
+  ASSERT_TRUE(put_profile(*client_, begun.digest, file).has_value());
+  EXPECT_EQ(*get_profile(*client_, begun.digest), file);
+}
+
 // Otherwise it would miss them for as long as they stay, and its own puts would be in vain.
 TEST_F(SpaceLevelsTest, PagesOfAProfileThatIsLostArePutAgainForEverybody) {
   put_all_levels();
-  codec::Profile third = profile_of(descriptor());
-  third.note = "takes the room";
-  const Bytes file = codec::profile_file(third);
-  ASSERT_TRUE(put_profile(*client_, sha256(file), file).has_value());
+  evict_profile();
   for (const bool has_another : {false, true}) {
     std::unique_ptr<Client> other = *Client::open({.address = socket_});
     if (has_another) {

@@ -23,7 +23,7 @@ ANSWER_KEYS = {
     "lookup": {"tokens", "tokens_there", "miss_reason"},
     "explain-miss": {"tokens", "tokens_there", "hit", "groups"},
     "verify": {"whole", "damaged", "unreadable"},
-    "get": {"folder", "pages", "bytes", "missing", "damaged"},
+    "get": {"folder", "pages", "bytes", "missing", "damaged", "profiles_unsaved"},
     "put": {"pages", "kept", "bytes", "refused", "unreadable"},
     "rm": {"named", "pages", "dry_run"},
     "doctor": {"good", "version", "checks"},

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import shutil
 import tempfile
 import unittest
 import urllib.request
@@ -250,10 +251,13 @@ class Levels(unittest.TestCase):
         profile = os.path.join(self.saved, f"{hashlib.sha256(self.profile).hexdigest()}.profile")
         away = os.path.join(self.daemon.folder, "away")
         os.rename(profile, away)
+        with open(profile, "wb") as cut:
+            cut.write(self.profile[:-1])
         other = Daemon()
         self.addCleanup(other.stop)
         refused = other.command("put", *which, self.saved)
         self.assertEqual((refused["pages"], len(refused["refused"])), (0, PAGES))
+        self.assertEqual([file["page"] for file in refused["unreadable"]], [profile])
         self.assertIn("put the profile first", refused["refused"][0]["error"])
         done = other.command("put", *which, "--profile", away, self.saved)
         self.assertEqual(done["pages"], PAGES)
@@ -269,6 +273,13 @@ class Levels(unittest.TestCase):
         third = Daemon()
         self.addCleanup(third.stop)
         self.assertEqual(third.command("put", *which, self.saved)["pages"], PAGES)
+        self.daemon.kill()
+        shutil.rmtree(os.path.join(self.daemon.folder, "disk", "profiles"))
+        self.daemon.start()
+        for named, unsaved in (((), 1), (("--profile", profile), 0)):
+            get = "get", *which, *map(bytes.hex, keys), "--out", tempfile.mkdtemp(dir=self.saved)
+            got = self.daemon.command(*get, *named)
+            self.assertEqual((got["pages"], len(got["profiles_unsaved"])), (PAGES, unsaved))
 
     def test_a_level_without_a_profile_says_so(self):
         client = api.Client(self.daemon.socket)

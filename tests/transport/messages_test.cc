@@ -104,6 +104,28 @@ TEST(Messages, TheLargestOnesFitOneFrame) {
                     .miss_reason = std::string(kTextBytesMax, 'x')};
   reply.groups[0].pages.resize(kKeysMax);
   EXPECT_LE(encode(reply)->size(), kFramePayloadBytesMax);
+  const PutProfileRequest put{.profile_bytes = kProfileBytesMax,
+                              .piece = Bytes(kProfilePieceBytesMax)};
+  EXPECT_LE(encode(put)->size(), kFramePayloadBytesMax);
+}
+
+TEST(Messages, ProfilesComeInPiecesThatFit) {
+  using Put = PutProfileRequest;
+  const uint32_t piece = kProfilePieceBytesMax;
+  EXPECT_EQ(encode_refusal(Put{.profile_bytes = 0}), Errc::bad_value);
+  EXPECT_EQ(encode_refusal(Put{.profile_bytes = kProfileBytesMax + 1}), Errc::too_large);
+  EXPECT_EQ(encode_refusal(Put{.profile_bytes = 9, .offset = 10}), Errc::too_large);
+  EXPECT_EQ(encode_refusal(Put{.profile_bytes = 9, .offset = 8, .piece = Bytes(2)}),
+            Errc::too_large);
+  EXPECT_EQ(encode_refusal(Put{.profile_bytes = 4 * piece, .piece = Bytes(piece + 1)}),
+            Errc::too_large);
+  using Reply = GetProfileReply;
+  EXPECT_EQ(encode_refusal(Reply{.profile_bytes = 9}), Errc::bad_value);
+  EXPECT_EQ(encode_refusal(Reply{.piece = Bytes(1)}), Errc::bad_value);
+  EXPECT_EQ(encode_refusal(Reply{.profile_bytes = kProfileBytesMax + 1, .piece = Bytes(1)}),
+            Errc::too_large);
+  EXPECT_EQ(encode_refusal(Reply{.profile_bytes = 4 * piece, .piece = Bytes(piece + 1)}),
+            Errc::too_large);
 }
 
 TEST(Messages, TheLargestHelloIsAllThatAStrangerMaySend) {
