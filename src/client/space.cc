@@ -4,10 +4,9 @@
 #include <utility>
 
 #include "src/client/encoded_page.h"
-#include "src/client/profile_transfer.h"
-#include "src/client/put_window.h"
 
 namespace sluice::client {
+
 Space::Space(Client& client, Bytes descriptor, Quality quality)
     : client_(client),
       descriptor_(std::move(descriptor)),
@@ -78,12 +77,6 @@ Result<transport::LookupReply> Space::look_up(std::span<const Hash32> keys, uint
   return reply;
 }
 
-size_t Space::readable(std::span<const Hash32> keys) const {
-  const auto found = std::find_if(
-      keys.begin(), keys.end(), [&](const Hash32& key) { return unreadable_.contains(key); });
-  return static_cast<size_t>(found - keys.begin());
-}
-
 Result<uint32_t> Space::lookup(std::span<const Hash32> keys, uint32_t max_kl) {
   Client::Call call(client_);
   SLUICE_TRY(const transport::LookupReply reply, look_up(keys, max_kl));
@@ -105,138 +98,6 @@ Result<Fit> Space::fit(std::span<const Hash32> keys, uint32_t max_kl, uint64_t b
     client_.miss_reason.clear();  // of a finer level that nothing has
   }
   return fit;
-}
-
-// Into encoded_. f32 that is not exactly f16 or bf16 has no exact row: such a page is stored
-// without loss alone, as is every page where no profile fits.
-Result<size_t> Space::encode(const Hash32& key, uint32_t page_index, ByteSpan tensors) {
-  codec::PageSpec spec;
-  spec.page_key = key;
-  spec.provenance_kl = quality_.worst_kl;
-  spec.first_position = uint64_t{page_index} * geometry_.n_tokens;
-  spec.geometry = geometry_;
-  const bool has_profile = put_rows_.profile != nullptr && offered_generation_ != 0;
-  if (has_profile && !unreadable_.contains(key)) {
-    spec.encoding = codec::Encoding::progressive;
-    spec.profile = put_rows_.profile;
-    spec.lossy_rows = put_rows_.lossy_rows;
-    spec.exact_row = quality_.exact_row;
-    Result<size_t> bytes = codec::encode_page(spec, tensors, encoded_, workspace_);
-    if (bytes.has_value() || !spec.exact_row || bytes.error().code != Errc::unsupported) {
-      return bytes;
-    }
-    spec.encoding = codec::Encoding::direct;
-  }
-  return codec::encode_page(spec, tensors, encoded_, workspace_);
-}
-
-Status Space::put(const Chain& chain,
-                  std::span<const Hash32> anchors,
-                  const std::function<Result<ByteSpan>(uint32_t page)>& load,
-                  transport::Ack ack,
-                  Transfer& out) {
-  SLUICE_ASSERT(anchors.size() == chain.keys.size());
-  Client::Call call(client_);
-  uint32_t known = 0;
-  if (ack == transport::Ack::ram) {
-    SLUICE_TRY(known, lookup(chain.keys, std::max(quality_.worst_kl, encoded_kl())));
-  }
-  out.pages_kept += known;
-  SLUICE_CHECK(offer_put_profile());
-  PutWindow window(*this, ack, [&](const SentPage& page, const Result<bool>& taken) -> Status {
-    if (taken.has_error()) {
-      if (taken.error().code == Errc::not_found) {
-        offered_generation_ = 0;  // the daemon lost the profile, or is another one
-      }
-      return SLUICE_ERR(taken.error().code,
-                        "page {} of the sequence, {}: {}",
-                        chain.first_page + page.index,
-                        to_hex(chain.keys[page.index]),
-                        taken.error().text);
-    }
-    unreadable_.erase(chain.keys[page.index]);
-    if (*taken) {
-      ++out.pages;
-      out.raw_bytes += page_bytes();
-      out.stored_bytes += page.bytes;
-    } else {
-      ++out.pages_kept;
-    }
-    return {};
-  });
-  for (size_t i = known; i < chain.keys.size(); ++i) {
-    const uint32_t page_index = chain.first_page + static_cast<uint32_t>(i);
-    SLUICE_TRY(ByteSpan tensors, load(page_index));
-    SLUICE_TRY(size_t bytes, encode(chain.keys[i], page_index, tensors));
-    SLUICE_CHECK(window.send(i, chain.keys[i], anchors[i], ByteSpan(encoded_).first(bytes)));
-  }
-  return window.finish();
-}
-
-// Once a connection: the daemon behind a new one may be another. Also where all pages are there:
-// it may have lost their profile.
-Status Space::offer_put_profile() {
-  if (put_rows_.profile == nullptr) {
-    return {};
-  }
-  SLUICE_CHECK(opened());
-  if (offered_generation_ == generation_) {
-    return {};
-  }
-  offered_generation_ = 0;
-  Status offered = offer_profiles(client_, {put_rows_.profile->digest});
-  if (offered.has_value()) {
-    offered_generation_ = generation_;
-    return {};
-  }
-  const Errc code = offered.error().code;
-  return code == Errc::no_space || code == Errc::io_error ? Status() : std::move(offered);
-}
-
-// Takes a profile that a page names from the daemon, if that has it, whole.
-Status Space::fetch_profile(const Hash32& digest) {
-  if (fetched_.contains(digest)) {
-    return {};
-  }
-  const Result<Bytes> file = get_profile(client_, digest);
-  if (file.has_error()) {
-    const Errc code = file.error().code;
-    return code == Errc::not_found || code == Errc::damaged ? Status() : Status(file.error());
-  }
-  if (fetched_.size() == kFetchedMax) {
-    fetched_.erase(fetched_.begin());
-  }
-  Result<codec::Profile> profile = codec::parse_profile(*file, parsed_.rope.pairing);
-  const bool fits = profile.has_value() && codec::check_profile(*profile, parsed_).has_value();
-  fetched_[digest] = fits ? std::optional(*std::move(profile)) : std::nullopt;
-  ++fetches_;
-  return {};
-}
-
-// Bounded, since a client that only reads never takes one out.
-void Space::note_unreadable(std::span<const Hash32> keys, const Hash32& profile) {
-  constexpr size_t kUnreadableMax = size_t{4} * kKeysMax;
-  if (unreadable_.size() + keys.size() > kUnreadableMax) {
-    unreadable_.clear();
-  }
-  for (const Hash32& key : keys) {
-    unreadable_[key] = profile;
-  }
-}
-
-// readable(), after the daemon was asked once more for the profile of the first that is not.
-Result<size_t> Space::readable_by_now(std::span<const Hash32> keys) {
-  const size_t before = readable(keys);
-  if (before == keys.size()) {
-    return before;
-  }
-  const Hash32 digest = unreadable_.at(keys[before]);
-  SLUICE_CHECK(fetch_profile(digest));
-  if (profile(digest) == nullptr) {
-    return before;
-  }
-  std::erase_if(unreadable_, [&](const auto& page) { return page.second == digest; });
-  return readable(keys);
 }
 
 // What is computed on a page is stored as no better than worst_kl, so no worse one may be loaded.

@@ -133,16 +133,6 @@ class Space::Receiver final : public transport::PageSink {
   Status result_;
 };
 
-const codec::Profile* Space::profile(const Hash32& digest) const {
-  auto found = std::find_if(
-      profiles_.begin(), profiles_.end(), [&](const auto& one) { return one.digest == digest; });
-  if (found != profiles_.end()) {
-    return &*found;
-  }
-  const auto fetched = fetched_.find(digest);
-  return fetched == fetched_.end() || !fetched->second ? nullptr : &*fetched->second;
-}
-
 // What makes these bytes this page of this space, within what the caller allows.
 Status Space::check(const codec::PageHeader& header,
                     const Arrived& page,

@@ -1,0 +1,94 @@
+// A space's profiles: those that the client was given, those that come from the daemon, and the
+// pages whose profile neither has.
+#include <algorithm>
+#include <utility>
+
+#include "src/base/limits.h"
+#include "src/client/profile_transfer.h"
+#include "src/client/space.h"
+
+namespace sluice::client {
+
+const codec::Profile* Space::profile(const Hash32& digest) const {
+  auto found = std::find_if(
+      profiles_.begin(), profiles_.end(), [&](const auto& one) { return one.digest == digest; });
+  if (found != profiles_.end()) {
+    return &*found;
+  }
+  const auto fetched = fetched_.find(digest);
+  return fetched == fetched_.end() || !fetched->second ? nullptr : &*fetched->second;
+}
+
+size_t Space::readable(std::span<const Hash32> keys) const {
+  const auto found = std::find_if(
+      keys.begin(), keys.end(), [&](const Hash32& key) { return unreadable_.contains(key); });
+  return static_cast<size_t>(found - keys.begin());
+}
+
+// Once a connection: the daemon behind a new one may be another. Also where all pages are there:
+// it may have lost their profile.
+Status Space::offer_put_profile() {
+  if (put_rows_.profile == nullptr) {
+    return {};
+  }
+  SLUICE_CHECK(opened());
+  if (offered_generation_ == generation_) {
+    return {};
+  }
+  offered_generation_ = 0;
+  Status offered = offer_profiles(client_, {put_rows_.profile->digest});
+  if (offered.has_value()) {
+    offered_generation_ = generation_;
+    return {};
+  }
+  const Errc code = offered.error().code;
+  return code == Errc::no_space || code == Errc::io_error ? Status() : std::move(offered);
+}
+
+// Takes a profile that a page names from the daemon, if that has it, whole.
+Status Space::fetch_profile(const Hash32& digest) {
+  if (fetched_.contains(digest)) {
+    return {};
+  }
+  const Result<Bytes> file = get_profile(client_, digest);
+  if (file.has_error()) {
+    const Errc code = file.error().code;
+    return code == Errc::not_found || code == Errc::damaged ? Status() : Status(file.error());
+  }
+  if (fetched_.size() == kFetchedMax) {
+    fetched_.erase(fetched_.begin());
+  }
+  Result<codec::Profile> profile = codec::parse_profile(*file, parsed_.rope.pairing);
+  const bool fits = profile.has_value() && codec::check_profile(*profile, parsed_).has_value();
+  fetched_[digest] = fits ? std::optional(*std::move(profile)) : std::nullopt;
+  ++fetches_;
+  return {};
+}
+
+// Bounded, since a client that only reads never takes one out.
+void Space::note_unreadable(std::span<const Hash32> keys, const Hash32& profile) {
+  constexpr size_t kUnreadableMax = size_t{4} * kKeysMax;
+  if (unreadable_.size() + keys.size() > kUnreadableMax) {
+    unreadable_.clear();
+  }
+  for (const Hash32& key : keys) {
+    unreadable_[key] = profile;
+  }
+}
+
+// readable(), after the daemon was asked once more for the profile of the first that is not.
+Result<size_t> Space::readable_by_now(std::span<const Hash32> keys) {
+  const size_t before = readable(keys);
+  if (before == keys.size()) {
+    return before;
+  }
+  const Hash32 digest = unreadable_.at(keys[before]);
+  SLUICE_CHECK(fetch_profile(digest));
+  if (profile(digest) == nullptr) {
+    return before;
+  }
+  std::erase_if(unreadable_, [&](const auto& page) { return page.second == digest; });
+  return readable(keys);
+}
+
+}  // namespace sluice::client
