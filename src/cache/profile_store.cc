@@ -8,7 +8,19 @@
 namespace sluice::cache {
 namespace {
 
-constexpr size_t kProfilesMax = 1024;  // small ones must not grow the table without end
+constexpr size_t kProfilesMax = 1024;  // small ones must not grow a table without end
+
+// The entry that was not used for longest among those that may go.
+template <class Map, class MayGo>
+typename Map::iterator oldest_of(Map& map, const MayGo& may_go) {
+  auto oldest = map.end();
+  for (auto at = map.begin(); at != map.end(); ++at) {
+    if (may_go(*at) && (oldest == map.end() || at->second.last_use < oldest->second.last_use)) {
+      oldest = at;
+    }
+  }
+  return oldest;
+}
 
 Status check_digest(const Hash32& digest, ByteSpan file) {
   if (const Hash32 actual = sha256(file); actual != digest) {
@@ -24,22 +36,16 @@ Status check_digest(const Hash32& digest, ByteSpan file) {
 }  // namespace
 
 Status ProfileStore::add(const Hash32& digest, Bytes file) {
-  Held held{.file = std::make_shared<Bytes>(std::move(file)),
-            .profile_bytes = 0,
-            .last_use = ++uses_,
-            .is_whole = true};
-  const uint64_t bytes = held.file->size();
-  held.profile_bytes = static_cast<uint32_t>(bytes);
-  SLUICE_CHECK(make_room(held, bytes));
-  if (held_.try_emplace(digest, std::move(held)).second) {
-    bytes_ += bytes;
-  }
+  SLUICE_CHECK(make_room(file.size()));
+  whole_bytes_ += file.size();
+  whole_[digest] = {
+      .file = std::make_shared<const Bytes>(std::move(file)), .last_use = ++uses_, .is_kept = true};
   return {};
 }
 
 ProfileFile ProfileStore::find(const Hash32& digest) {
-  const auto found = held_.find(digest);
-  if (found == held_.end() || !found->second.is_whole) {
+  const auto found = whole_.find(digest);
+  if (found == whole_.end() || !found->second.is_kept) {
     return nullptr;
   }
   found->second.last_use = ++uses_;
@@ -48,102 +54,133 @@ ProfileFile ProfileStore::find(const Hash32& digest) {
 
 void ProfileStore::put_piece(
     const Hash32& digest, uint32_t profile_bytes, uint32_t offset, ByteSpan piece, PieceDone done) {
-  const auto at = held_.try_emplace(digest).first;
-  Held& held = at->second;
-  held.last_use = ++uses_;
-  const Status taken = take(held, profile_bytes, offset, piece);
-  const auto there = static_cast<uint32_t>(held.file->size());
-  if (there == 0) {
-    held_.erase(at);
+  if (const auto whole = whole_.find(digest); whole != whole_.end()) {
+    return answer_of_whole(whole->second, profile_bytes, std::move(done));
   }
-  if (taken.has_error() || there < profile_bytes || held.is_whole) {
-    return done(taken.has_error() ? Result<uint32_t>(taken.error()) : there);
+  const auto begun = begun_.find(digest);
+  const bool is_new = begun == begun_.end();
+  if (piece.empty()) {
+    const bool is_same = !is_new && begun->second.profile_bytes == profile_bytes;
+    return done(is_same ? static_cast<uint32_t>(begun->second.bytes.size()) : 0);
   }
-  keep(digest, held, std::move(done));
+  if (Status fits = check_size(profile_bytes); fits.has_error() || (is_new && offset != 0)) {
+    return done(fits.has_error() ? Result<uint32_t>(fits.error()) : 0u);
+  }
+  Begun& there = append(digest, profile_bytes, offset, piece);
+  if (there.bytes.size() < profile_bytes) {
+    return done(static_cast<uint32_t>(there.bytes.size()));
+  }
+  Bytes bytes = std::move(there.bytes);
+  begun_bytes_ -= bytes.size();
+  begun_.erase(digest);
+  finish(digest, std::move(bytes), std::move(done));
 }
 
-Status ProfileStore::take(Held& held, uint32_t profile_bytes, uint32_t offset, ByteSpan piece) {
-  const bool is_settled = held.is_whole || !held.waiters.empty();
-  if (held.profile_bytes != profile_bytes && is_settled) {
-    return SLUICE_ERR(Errc::bad_value,
-                      "piece of a profile of {} bytes; the daemon has it, of {}",
-                      profile_bytes,
-                      held.profile_bytes);
+void ProfileStore::answer_of_whole(Whole& whole, uint32_t profile_bytes, PieceDone done) {
+  whole.last_use = ++uses_;
+  const auto size = static_cast<uint32_t>(whole.file->size());
+  if (size != profile_bytes) {
+    return done(SLUICE_ERR(Errc::bad_value,
+                           "piece of a profile of {} bytes; the daemon has it, of {}",
+                           profile_bytes,
+                           size));
   }
-  if (held.profile_bytes != profile_bytes) {
-    bytes_ -= std::exchange(held.file, std::make_shared<Bytes>())->size();
-    held.profile_bytes = profile_bytes;
+  if (whole.is_kept) {
+    return done(size);
   }
-  const uint64_t there = held.file->size();
-  if (offset != there || piece.size() > profile_bytes - there) {
-    return {};
-  }
-  SLUICE_CHECK(make_room(held, piece.size()));
-  held.file->insert(held.file->end(), piece.begin(), piece.end());
-  bytes_ += piece.size();
-  return {};
+  whole.waiters.push_back(std::move(done));
 }
 
-// Lets go of others until `held` may have so many bytes more.
-Status ProfileStore::make_room(const Held& held, uint64_t bytes) {
-  if (held.profile_bytes > config_.bytes_max) {
+// The begun file with the piece behind it; others go where it makes them too many.
+ProfileStore::Begun& ProfileStore::append(const Hash32& digest,
+                                          uint32_t profile_bytes,
+                                          uint32_t offset,
+                                          ByteSpan piece) {
+  Begun& begun = begun_[digest];
+  if (begun.profile_bytes != profile_bytes) {
+    begun_bytes_ -= begun.bytes.size();
+    begun = {.bytes = {}, .profile_bytes = profile_bytes};
+  }
+  begun.last_use = ++uses_;
+  if (offset == begun.bytes.size() && piece.size() <= profile_bytes - offset) {
+    begun.bytes.insert(begun.bytes.end(), piece.begin(), piece.end());
+    begun_bytes_ += piece.size();
+  }
+  while (begun_bytes_ > config_.begun_bytes_max || begun_.size() > kProfilesMax) {
+    const auto oldest = oldest_of(begun_, [&](const auto& entry) { return entry.first != digest; });
+    if (oldest == begun_.end()) {
+      break;  // it alone is allowed to be larger
+    }
+    begun_bytes_ -= oldest->second.bytes.size();
+    begun_.erase(oldest);
+  }
+  return begun;
+}
+
+// All of a file came.
+void ProfileStore::finish(const Hash32& digest, Bytes bytes, PieceDone done) {
+  Status good = check_digest(digest, bytes);
+  if (good.has_value()) {
+    good = make_room(bytes.size());
+  }
+  if (good.has_error()) {
+    return done(good.error());
+  }
+  whole_bytes_ += bytes.size();
+  Whole& whole = whole_[digest];
+  whole.file = std::make_shared<const Bytes>(std::move(bytes));
+  whole.last_use = ++uses_;
+  whole.waiters.push_back(std::move(done));
+  if (!config_.keep) {
+    return kept(digest, {});
+  }
+  config_.keep(digest, whole.file, [this, digest](const Status& status) { kept(digest, status); });
+}
+
+Status ProfileStore::check_size(uint64_t bytes) const {
+  if (bytes > config_.bytes_max) {
     return SLUICE_ERR(Errc::no_space,
                       "a profile of {}, the daemon holds {} of profiles at most",
-                      format_bytes(held.profile_bytes),
+                      format_bytes(bytes),
                       format_bytes(config_.bytes_max));
-  }
-  while (bytes_ + bytes > config_.bytes_max || held_.size() > kProfilesMax) {
-    auto oldest = held_.end();
-    for (auto at = held_.begin(); at != held_.end(); ++at) {
-      const bool may_go = &at->second != &held && at->second.waiters.empty();
-      if (may_go && (oldest == held_.end() || at->second.goes_before(oldest->second))) {
-        oldest = at;
-      }
-    }
-    if (oldest == held_.end()) {
-      return SLUICE_ERR(Errc::no_space, "other profiles are on their way to disk; try again");
-    }
-    bytes_ -= oldest->second.file->size();
-    forgotten_ += oldest->second.is_whole ? 1 : 0;
-    if (oldest->second.is_whole && config_.forget) {
-      config_.forget(oldest->first);
-    }
-    held_.erase(oldest);
   }
   return {};
 }
 
-// All of the file is there. Whoever sends the last piece meanwhile waits for the same.
-void ProfileStore::keep(const Hash32& digest, Held& held, PieceDone done) {
-  held.waiters.push_back(std::move(done));
-  if (held.waiters.size() > 1) {
-    return;
+// Lets go of others until so many bytes fit.
+Status ProfileStore::make_room(uint64_t bytes) {
+  SLUICE_CHECK(check_size(bytes));
+  while (whole_bytes_ + bytes > config_.bytes_max || whole_.size() >= kProfilesMax) {
+    const auto oldest = oldest_of(whole_, [](const auto& entry) { return entry.second.is_kept; });
+    if (oldest == whole_.end()) {
+      return SLUICE_ERR(Errc::no_space, "other profiles are on their way to disk; try again");
+    }
+    ++forgotten_;
+    if (config_.forget) {
+      config_.forget(oldest->first);
+    }
+    whole_bytes_ -= oldest->second.file->size();
+    whole_.erase(oldest);
   }
-  Status good = check_digest(digest, *held.file);
-  if (good.has_error() || !config_.keep) {
-    return kept(digest, good);
-  }
-  config_.keep(digest, held.file, [this, digest](const Status& status) { kept(digest, status); });
+  return {};
 }
 
 void ProfileStore::kept(const Hash32& digest, const Status& status) {
-  const auto at = held_.find(digest);
+  const auto at = whole_.find(digest);
+  const auto size = static_cast<uint32_t>(at->second.file->size());
   const std::vector<PieceDone> waiters = std::exchange(at->second.waiters, {});
-  const uint32_t profile_bytes = at->second.profile_bytes;
-  at->second.is_whole = status.has_value();
+  at->second.is_kept = status.has_value();
   if (status.has_error()) {
-    bytes_ -= at->second.file->size();
-    held_.erase(at);
+    whole_bytes_ -= size;
+    whole_.erase(at);
   }
   for (const PieceDone& done : waiters) {
-    done(status.has_error() ? Result<uint32_t>(status.error()) : profile_bytes);
+    done(status.has_error() ? Result<uint32_t>(status.error()) : size);
   }
 }
 
 ProfileStats ProfileStore::stats() const {
-  const auto whole = std::count_if(
-      held_.begin(), held_.end(), [](const auto& entry) { return entry.second.is_whole; });
-  return {.profiles = static_cast<uint64_t>(whole), .bytes = bytes_, .forgotten = forgotten_};
+  return {.profiles = whole_.size(), .bytes = whole_bytes_ + begun_bytes_, .forgotten = forgotten_};
 }
 
 }  // namespace sluice::cache

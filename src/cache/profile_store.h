@@ -2,10 +2,10 @@
 // get its profile where the page is (PROTOCOL.md, "PUT_PROFILE request").
 //
 // Not what stands in them: to the daemon they are bytes that have their digest. Whole files in RAM;
-// where there is a disk, `keep` brings each there too. Bounded in bytes: first files that are not
-// whole go, then those that nobody put, asked for or put a page of for longest; their pages can be
-// read then by those alone who have the profile. No I/O of its own. What comes in is untrusted. One
-// thread.
+// where there is a disk, `keep` brings each there too. Bounded in bytes: of whole files those go
+// that nobody put, asked for or put a page of for longest, and their pages can be read then by
+// those alone who have the profile; begun ones have a bound of their own, so that no whole one goes
+// for a file that never ends. No I/O of its own. What comes in is untrusted. One thread.
 #pragma once
 
 #include <cstdint>
@@ -24,7 +24,8 @@ namespace sluice::cache {
 using ProfileFile = std::shared_ptr<const Bytes>;
 
 struct ProfileStoreConfig {
-  uint64_t bytes_max = 256ull << 20;  // of all files; of SmolLM2 one has 0.8 MB, or 4.5 (dense)
+  uint64_t bytes_max = 256ull << 20;  // of whole files; of SmolLM2 one has 0.8 MB, or 4.5 (dense)
+  uint64_t begun_bytes_max = kProfileBytesMax;
 
   // Makes a file durable, then calls `done` on the owner's thread. Empty: RAM is all there is.
   std::function<void(const Hash32& digest, ProfileFile file, std::function<void(Status)> done)>
@@ -53,10 +54,11 @@ class ProfileStore {
   // The whole file, and marks it used; null where there is none.
   ProfileFile find(const Hash32& digest);
 
-  // Takes a piece of a file of `profile_bytes` in, if it begins where the last one ended; one that
-  // says another length begins anew. `done`: at once, or where it was the last piece, when the file
-  // is kept. Errors: bad_value (another length than the file has that is there), bad_checksum (the
-  // whole file has another digest), no_space (larger than all may be), as `keep`.
+  // Takes a piece of a file of `profile_bytes` in, if it begins where the last one ended; an empty
+  // one only asks, and one that says another length begins the file anew. `done`: at once, or where
+  // it was the last piece, when the file is kept. Errors: bad_value (another length than the file
+  // has that is there), bad_checksum (the whole file has another digest), no_space (larger than all
+  // may be; others are on their way to disk), as `keep`.
   void put_piece(const Hash32& digest,
                  uint32_t profile_bytes,
                  uint32_t offset,
@@ -66,26 +68,31 @@ class ProfileStore {
   ProfileStats stats() const;
 
  private:
-  struct Held {
-    std::shared_ptr<Bytes> file = std::make_shared<Bytes>();  // as far as it came
+  struct Begun {
+    Bytes bytes;
     uint32_t profile_bytes = 0;
     uint64_t last_use = 0;
-    bool is_whole = false;             // and kept
-    std::vector<PieceDone> waiters{};  // for that
-
-    bool goes_before(const Held& other) const {
-      return is_whole != other.is_whole ? other.is_whole : last_use < other.last_use;
-    }
   };
 
-  Status take(Held& held, uint32_t profile_bytes, uint32_t offset, ByteSpan piece);
-  Status make_room(const Held& held, uint64_t bytes);
-  void keep(const Hash32& digest, Held& held, PieceDone done);
+  struct Whole {
+    ProfileFile file;
+    uint64_t last_use = 0;
+    bool is_kept = false;
+    std::vector<PieceDone> waiters{};  // for that
+  };
+
+  void answer_of_whole(Whole& whole, uint32_t profile_bytes, PieceDone done);
+  Begun& append(const Hash32& digest, uint32_t profile_bytes, uint32_t offset, ByteSpan piece);
+  void finish(const Hash32& digest, Bytes bytes, PieceDone done);
+  Status check_size(uint64_t bytes) const;
+  Status make_room(uint64_t bytes);
   void kept(const Hash32& digest, const Status& status);
 
   const ProfileStoreConfig config_;
-  std::map<Hash32, Held> held_;
-  uint64_t bytes_ = 0;
+  std::map<Hash32, Begun> begun_;
+  std::map<Hash32, Whole> whole_;
+  uint64_t begun_bytes_ = 0;
+  uint64_t whole_bytes_ = 0;
   uint64_t uses_ = 0;
   uint64_t forgotten_ = 0;
 };

@@ -103,8 +103,8 @@ std::span<const Hash32> LlamaCache::group_keys(std::span<const Hash32> keys, siz
 Result<Served> LlamaCache::ask(std::span<const Hash32> keys, uint32_t n_pages, uint32_t max_kl) {
   const uint32_t all_pages = n_pages;
   for (size_t g = 0; g < spaces_.size(); ++g) {
-    n_pages = std::min<uint32_t>(
-        n_pages, static_cast<uint32_t>(spaces_[g]->readable(group_keys(keys, g).first(n_pages))));
+    SLUICE_TRY(const size_t readable, spaces_[g]->readable(group_keys(keys, g).first(n_pages)));
+    n_pages = static_cast<uint32_t>(readable);
   }
   transport::LookupRequest request;
   request.max_kl = max_kl;

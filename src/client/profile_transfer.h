@@ -21,7 +21,7 @@ Status put_profile(Client& client, const Hash32& digest, ByteSpan file);
 Status offer_profiles(Client& client, const std::set<Hash32>& digests);
 
 // The file of a profile that the daemon has. Errors: not_found, damaged (what came has another
-// digest), as a request.
+// digest), protocol_error, as a request.
 Result<Bytes> get_profile(Client& client, const Hash32& digest);
 
 }  // namespace sluice::client

@@ -199,8 +199,7 @@ SLUICE_API int sluice_space_fit(sluice_space* space,
  * key 0 in its prefix chain; anchor is the key before key 0 (NULL at the root). Pages that the
  * daemon has already are not sent, unless `ack`, one of SLUICE_ACK_*, asks for the disk. Errors:
  * invalid_argument, no_space, unsupported (the daemon has no disk tier), not_found (it lost the
- * profile meanwhile: the next put brings it), bad_checksum, bad_value (it was sent, or has, another
- * file as that profile), as a request. */
+ * profile meanwhile: the next put brings it), as a request. */
 SLUICE_API int sluice_space_put(sluice_space* space,
                                 const uint8_t* keys,
                                 size_t n_keys,

@@ -116,8 +116,9 @@ class Space {
   Result<uint32_t> handle();
 
   // How many of the keys, from the first on, are no pages that a get() found coded with a profile
-  // that neither client nor daemon has, and this space did not put again since.
-  size_t readable(std::span<const Hash32> keys) const;
+  // that neither client nor daemon has, and this space did not put again since. Asks the daemon for
+  // the profile of the first such. Errors: as a request.
+  Result<size_t> readable(std::span<const Hash32> keys);
 
   // How many of the keys, from the first on, the daemon can serve within max_kl, and readable().
   // Errors: as a request.
@@ -129,15 +130,15 @@ class Space {
 
   // Encodes and puts those pages of a chain that the daemon lacks, or that a get() could not read
   // (readable()); these as `direct`, which everybody reads. The daemon gets the profile that they
-  // are coded with; where it cannot keep it they are stored as `direct`. `load(page)` gives
+  // are coded with; where it cannot keep it, all are sent, as `direct`. `load(page)` gives
   // the tensors of a page by its index from the root, valid until its next call; anchors[i] is what
   // keys[i] is evicted with. Stops at the first refusal, which names its page: those behind it
   // could not be reached, but for what is under way with it (put_window.h). Ack::disk: no crash can
   // lose any of them afterwards; all are sent, since the daemon may have one in RAM only. Requires:
   // as many anchors as keys. Errors: unsupported (Ack::disk without a disk tier), invalid_argument,
   // no_space, draining, not_found (the daemon lost the profile meanwhile: the next put brings it),
-  // as put_profile (profile_transfer.h), as a request; what `load` answers. `out` counts what was
-  // moved before an error too.
+  // protocol_error, as a request; what `load` answers. `out` counts what was moved before an error
+  // too.
   Status put(const Chain& chain,
              std::span<const Hash32> anchors,
              const std::function<Result<ByteSpan>(uint32_t page)>& load,
@@ -191,7 +192,7 @@ class Space {
 
   Result<Opened> opened();
   const codec::Profile* profile(const Hash32& digest) const;
-  Status offer_put_profile();
+  Result<bool> offer_put_profile();
   Status fetch_profile(const Hash32& digest);
   Result<size_t> get_batch(const Chain& chain,
                            const Wanted& wanted,
@@ -209,9 +210,8 @@ class Space {
 
   Result<transport::LookupReply> look_up(std::span<const Hash32> keys, uint32_t max_kl);
   Result<EncodedPage> fetch(const transport::GetPageRequest& page, uint32_t max_kl);
-  Result<size_t> encode(const Hash32& key, uint32_t page_index, ByteSpan tensors);
+  Result<size_t> encode(const Hash32& key, uint32_t page_index, ByteSpan tensors, bool has_profile);
   void note_unreadable(std::span<const Hash32> keys, const Hash32& profile);
-  Result<size_t> readable_by_now(std::span<const Hash32> keys);
   Status check_quality(uint32_t max_kl) const;
   Status check_wanted(const Wanted& wanted) const;
   Status check(const codec::PageHeader& header, const Arrived& page, const Wanted& wanted) const;
@@ -228,8 +228,8 @@ class Space {
   PutRows put_rows_;                      // of one of them, or put() is exact
   // From the daemon, for pages that name them: nothing where one does not fit.
   std::map<Hash32, std::optional<codec::Profile>> fetched_;
-  uint64_t fetches_ = 0;             // counts them
-  uint64_t offered_generation_ = 0;  // of the connection whose daemon has the profile of puts
+  uint64_t fetches_ = 0;         // counts them
+  uint64_t offer_again_ns_ = 0;  // after the daemon could not keep the profile of puts
   // Pages that a get() could not read, and their profiles, until they are put again or the daemon
   // has the profile; those behind one are taken for such too.
   std::map<Hash32, Hash32> unreadable_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "src/base/clock.h"
 #include "src/base/limits.h"
 #include "src/client/profile_transfer.h"
 #include "src/client/space.h"
@@ -19,30 +20,26 @@ const codec::Profile* Space::profile(const Hash32& digest) const {
   return fetched == fetched_.end() || !fetched->second ? nullptr : &*fetched->second;
 }
 
-size_t Space::readable(std::span<const Hash32> keys) const {
-  const auto found = std::find_if(
-      keys.begin(), keys.end(), [&](const Hash32& key) { return unreadable_.contains(key); });
-  return static_cast<size_t>(found - keys.begin());
-}
-
-// Once a connection: the daemon behind a new one may be another. Also where all pages are there:
-// it may have lost their profile.
-Status Space::offer_put_profile() {
-  if (put_rows_.profile == nullptr) {
-    return {};
+// Each put asks: the daemon may be another one, or have let go of it; and asking keeps it. Where it
+// cannot keep it, whatever the reason, pages are stored as `direct`, and it is not sent again for a
+// while.
+Result<bool> Space::offer_put_profile() {
+  constexpr uint64_t kPauseNs = 30ull * 1'000'000'000;
+  const uint64_t now_ns = SteadyClock().now_ns();
+  if (put_rows_.profile == nullptr || now_ns < offer_again_ns_) {
+    return false;
   }
-  SLUICE_CHECK(opened());
-  if (offered_generation_ == generation_) {
-    return {};
-  }
-  offered_generation_ = 0;
   Status offered = offer_profiles(client_, {put_rows_.profile->digest});
   if (offered.has_value()) {
-    offered_generation_ = generation_;
-    return {};
+    return true;
   }
   const Errc code = offered.error().code;
-  return code == Errc::no_space || code == Errc::io_error ? Status() : std::move(offered);
+  if (code != Errc::no_space && code != Errc::io_error && code != Errc::overloaded &&
+      code != Errc::bad_checksum && code != Errc::bad_value) {
+    return std::move(offered).error();
+  }
+  offer_again_ns_ = now_ns + kPauseNs;
+  return false;
 }
 
 // Takes a profile that a page names from the daemon, if that has it, whole.
@@ -59,6 +56,9 @@ Status Space::fetch_profile(const Hash32& digest) {
     fetched_.erase(fetched_.begin());
   }
   Result<codec::Profile> profile = codec::parse_profile(*file, parsed_.rope.pairing);
+  if (profile.has_value()) {
+    profile->extras.clear();  // no page is coded with them
+  }
   const bool fits = profile.has_value() && codec::check_profile(*profile, parsed_).has_value();
   fetched_[digest] = fits ? std::optional(*std::move(profile)) : std::nullopt;
   ++fetches_;
@@ -76,9 +76,14 @@ void Space::note_unreadable(std::span<const Hash32> keys, const Hash32& profile)
   }
 }
 
-// readable(), after the daemon was asked once more for the profile of the first that is not.
-Result<size_t> Space::readable_by_now(std::span<const Hash32> keys) {
-  const size_t before = readable(keys);
+// After the daemon was asked once more for the profile of the first that is not.
+Result<size_t> Space::readable(std::span<const Hash32> keys) {
+  const auto count = [&] {
+    const auto found = std::find_if(
+        keys.begin(), keys.end(), [&](const Hash32& key) { return unreadable_.contains(key); });
+    return static_cast<size_t>(found - keys.begin());
+  };
+  const size_t before = count();
   if (before == keys.size()) {
     return before;
   }
@@ -88,7 +93,7 @@ Result<size_t> Space::readable_by_now(std::span<const Hash32> keys) {
     return before;
   }
   std::erase_if(unreadable_, [&](const auto& page) { return page.second == digest; });
-  return readable(keys);
+  return count();
 }
 
 }  // namespace sluice::client

@@ -7,14 +7,16 @@
 namespace sluice::client {
 
 // Into encoded_. f32 that is not exactly f16 or bf16 has no exact row: such a page is stored
-// without loss alone, as is every page where no profile fits.
-Result<size_t> Space::encode(const Hash32& key, uint32_t page_index, ByteSpan tensors) {
+// without loss alone, as is every page where no profile fits, or the daemon has it not.
+Result<size_t> Space::encode(const Hash32& key,
+                             uint32_t page_index,
+                             ByteSpan tensors,
+                             bool has_profile) {
   codec::PageSpec spec;
   spec.page_key = key;
   spec.provenance_kl = quality_.worst_kl;
   spec.first_position = uint64_t{page_index} * geometry_.n_tokens;
   spec.geometry = geometry_;
-  const bool has_profile = put_rows_.profile != nullptr && offered_generation_ != 0;
   if (has_profile && !unreadable_.contains(key)) {
     spec.encoding = codec::Encoding::progressive;
     spec.profile = put_rows_.profile;
@@ -36,17 +38,16 @@ Status Space::put(const Chain& chain,
                   Transfer& out) {
   SLUICE_ASSERT(anchors.size() == chain.keys.size());
   Client::Call call(client_);
+  SLUICE_TRY(const bool has_profile, offer_put_profile());
+  // Without it pages that are there may be coded with it, so that nobody reads them.
+  const bool may_keep = has_profile || put_rows_.profile == nullptr;
   uint32_t known = 0;
-  if (ack == transport::Ack::ram) {
+  if (ack == transport::Ack::ram && may_keep) {
     SLUICE_TRY(known, lookup(chain.keys, std::max(quality_.worst_kl, encoded_kl())));
   }
   out.pages_kept += known;
-  SLUICE_CHECK(offer_put_profile());
   PutWindow window(*this, ack, [&](const SentPage& page, const Result<bool>& taken) -> Status {
     if (taken.has_error()) {
-      if (taken.error().code == Errc::not_found) {
-        offered_generation_ = 0;  // the daemon lost the profile, or is another one
-      }
       return SLUICE_ERR(taken.error().code,
                         "page {} of the sequence, {}: {}",
                         chain.first_page + page.index,
@@ -66,7 +67,7 @@ Status Space::put(const Chain& chain,
   for (size_t i = known; i < chain.keys.size(); ++i) {
     const uint32_t page_index = chain.first_page + static_cast<uint32_t>(i);
     SLUICE_TRY(ByteSpan tensors, load(page_index));
-    SLUICE_TRY(size_t bytes, encode(chain.keys[i], page_index, tensors));
+    SLUICE_TRY(size_t bytes, encode(chain.keys[i], page_index, tensors, has_profile));
     SLUICE_CHECK(window.send(i, chain.keys[i], anchors[i], ByteSpan(encoded_).first(bytes)));
   }
   return window.finish();

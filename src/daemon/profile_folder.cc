@@ -50,8 +50,8 @@ Status sync_path(const fs::path& path) {
 }
 
 Status write_durably(const fs::path& path, ByteSpan bytes) {
-  const OwnedFd fd(
-      ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600));
+  ::unlink(path.c_str());  // what a process that died left, or nobody's pipe or link
+  const OwnedFd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
   if (fd.get() < 0) {
     return failed(path);
   }

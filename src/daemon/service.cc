@@ -135,7 +135,12 @@ void Service::finish(const Asked& asked, const Reply& reply) {
   transport::Session* session = open_session(asked);
   if (reply.has_error()) {
     count_refused(asked, reply.error().code);
-    log_.warn("{} event=refused error={}", log_fields(asked), log_value(reply.error().to_string()));
+    // A reader asks anew with each lookup for a profile that is lost.
+    const bool is_news = asked.op != Op::get_profile || reply.error().code != Errc::not_found;
+    log_.log(is_news ? spdlog::level::warn : spdlog::level::debug,
+             "{} event=refused error={}",
+             log_fields(asked),
+             log_value(reply.error().to_string()));
     if (session != nullptr) {
       session->refuse(asked.info.id, reply.error());
     }
@@ -193,11 +198,12 @@ void Service::serve(const Asked& asked,
 
 void Service::serve(const Asked& asked, Connection&, const transport::PutProfileRequest& put) {
   const bool is_last = !put.piece.empty() && put.offset + put.piece.size() == put.profile_bytes;
-  auto done = [this, asked, is_last, digest = put.digest](Result<uint32_t> there) {
+  auto done = [this, asked, is_last, digest = put.digest, bytes = put.profile_bytes](
+                  Result<uint32_t> there) {
     if (there.has_error()) {
       return finish(asked, there.error());
     }
-    if (is_last) {
+    if (is_last && *there == bytes) {
       log_.info("{} event=profile digest={} bytes={}", log_fields(asked), to_hex(digest), *there);
     }
     finish(asked, transport::ReplyBody(transport::PutProfileReply{.next_offset = *there}));

@@ -256,8 +256,8 @@ class LossyPages(harness.StoredDocument):
         self.assertEqual(self.engine.warm(self.connect(profiles=()), self.document), before)
         self.assertEqual(before[0], 256)
 
-    def test_a_profile_that_is_lost_is_a_miss_and_the_next_put_is_for_everybody(self):
-        self.stored(self.connect(put_kl=FLOOR, exact_row=True, max_kl=api.KL_EXACT), durable=True)
+    def lose_profile(self) -> Connector:
+        """Returns a reader that found the pages and could not read them."""
         self.daemon.kill()
         shutil.rmtree(os.path.join(self.daemon.folder, "disk", "profiles"))
         self.daemon.start()
@@ -265,14 +265,30 @@ class LossyPages(harness.StoredDocument):
         self.engine.context.clear()
         self.assertEqual(cache.restore(self.engine.prompt(self.document)), 0)
         self.assertIn("profile", cache.miss_reason())
-        had_it = self.connect(max_kl=api.KL_EXACT)
-        self.assertEqual(had_it.lookup(self.document), 256, "the pages are not damaged")
-        self.assertEqual(self.stored(cache).pages, 4)
-        for reader in (cache, self.exact(), had_it):
+        return cache
+
+    def check_restored(self, *readers: Connector) -> None:
+        for reader in readers:
             self.engine.context.clear()
             restored = reader.restore_keys(reader.keys(self.document))  # however slow it is
             self.assertEqual(restored, 256, reader.last_error)
             self.assertEqual(self.engine.answer(self.document, 256), self.cold)
+
+    def test_a_profile_that_is_lost_comes_back_with_a_put_of_whoever_has_it(self):
+        writer = self.connect(put_kl=FLOOR, exact_row=True, max_kl=api.KL_EXACT)
+        self.stored(writer, durable=True)
+        cache = self.lose_profile()
+        self.assertEqual(self.stored(writer).pages_kept, 4)
+        self.assertEqual(cache.lookup(self.document), 256)
+        self.check_restored(cache, self.exact())
+
+    def test_a_profile_that_is_lost_is_a_miss_and_the_next_put_is_for_everybody(self):
+        writer = self.connect(put_kl=FLOOR, exact_row=True, max_kl=api.KL_EXACT)
+        self.stored(writer, durable=True)
+        cache = self.lose_profile()
+        self.assertEqual(writer.lookup(self.document), 256, "the pages are not damaged")
+        self.assertEqual(self.stored(cache).pages, 4)
+        self.check_restored(cache, self.exact(), writer)
 
     def test_a_profile_of_another_model_stores_exactly(self):
         with open(PROFILE, "rb") as file:
