@@ -126,6 +126,7 @@ void ProfileStore::finish(const Hash32& digest, Bytes bytes, PieceDone done) {
   if (good.has_error()) {
     return done(good.error());
   }
+  bytes.shrink_to_fit();  // it grew by pieces
   whole_bytes_ += bytes.size();
   Whole& whole = whole_[digest];
   whole.file = std::make_shared<const Bytes>(std::move(bytes));

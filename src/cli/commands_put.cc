@@ -84,13 +84,16 @@ bool is_of_daemon(Errc code) {
 // is not there either, the daemon says so of each page.
 Status offer_profiles(client::Client& client, std::span<const PutFile> files, PutCount& count) {
   std::set<Hash32> digests;
+  std::set<fs::path> tried;
   for (const PutFile& file : files) {
-    if (!file.profile || !digests.insert(*file.profile).second) {
+    if (!file.profile) {
       continue;
     }
+    digests.insert(*file.profile);
     const fs::path beside = fs::path(file.path).replace_filename(profile_file_name(*file.profile));
     std::error_code ignored;
-    if (!client.profiles.file(*file.profile).empty() || !fs::exists(beside, ignored)) {
+    if (!client.profiles.file(*file.profile).empty() || !tried.insert(beside).second ||
+        !fs::exists(beside, ignored)) {
       continue;
     }
     const Result<std::string> bytes = read_page_file(beside.string(), kProfileBytesMax + 1);

@@ -104,7 +104,7 @@ Result<Served> LlamaCache::ask(std::span<const Hash32> keys, uint32_t n_pages, u
   const uint32_t all_pages = n_pages;
   for (size_t g = 0; g < spaces_.size(); ++g) {
     SLUICE_TRY(const size_t readable, spaces_[g]->readable(group_keys(keys, g).first(n_pages)));
-    n_pages = static_cast<uint32_t>(readable);
+    n_pages = windows_[g] == 0 ? static_cast<uint32_t>(readable) : n_pages;
   }
   transport::LookupRequest request;
   request.max_kl = max_kl;
@@ -113,7 +113,10 @@ Result<Served> LlamaCache::ask(std::span<const Hash32> keys, uint32_t n_pages, u
     SLUICE_TRY(group.handle, spaces_[g]->handle());
     group.window_pages = (windows_[g] + page_tokens_ - 1) / page_tokens_;
     std::span<const Hash32> own = group_keys(keys, g).first(n_pages);
-    group.keys.assign(own.begin(), own.end());
+    for (const Hash32& key : own) {
+      // No page has the key of zeros. A window needs its last pages only: the daemon knows which.
+      group.keys.push_back(spaces_[g]->is_readable(key) ? key : Hash32{});
+    }
     request.groups.push_back(std::move(group));
   }
   SLUICE_TRY(const std::shared_ptr<transport::Requester> requester, client_.requester());

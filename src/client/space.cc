@@ -56,8 +56,8 @@ Result<Space::Opened> Space::opened() {
 }
 
 Result<transport::LookupReply> Space::look_up(std::span<const Hash32> keys, uint32_t max_kl) {
-  SLUICE_TRY(Opened open, opened());
   SLUICE_TRY(const size_t readable_keys, readable(keys));
+  SLUICE_TRY(Opened open, opened());
   const bool cut = readable_keys < keys.size();
   keys = keys.first(readable_keys);
   transport::LookupRequest request;

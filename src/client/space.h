@@ -120,6 +120,9 @@ class Space {
   // the profile of the first such. Errors: as a request.
   Result<size_t> readable(std::span<const Hash32> keys);
 
+  // The same of one page, without asking.
+  bool is_readable(const Hash32& key) const;
+
   // How many of the keys, from the first on, the daemon can serve within max_kl, and readable().
   // Errors: as a request.
   Result<uint32_t> lookup(std::span<const Hash32> keys, uint32_t max_kl);
@@ -211,6 +214,12 @@ class Space {
   Result<transport::LookupReply> look_up(std::span<const Hash32> keys, uint32_t max_kl);
   Result<EncodedPage> fetch(const transport::GetPageRequest& page, uint32_t max_kl);
   Result<size_t> encode(const Hash32& key, uint32_t page_index, ByteSpan tensors, bool has_profile);
+
+  struct UnreadablePage {
+    Hash32 profile{};
+    uint64_t until_ns = 0;  // then it is asked for again: somebody may have put another one
+  };
+
   void note_unreadable(std::span<const Hash32> keys, const Hash32& profile);
   Status check_quality(uint32_t max_kl) const;
   Status check_wanted(const Wanted& wanted) const;
@@ -230,9 +239,9 @@ class Space {
   std::map<Hash32, std::optional<codec::Profile>> fetched_;
   uint64_t fetches_ = 0;         // counts them
   uint64_t offer_again_ns_ = 0;  // after the daemon could not keep the profile of puts
-  // Pages that a get() could not read, and their profiles, until they are put again or the daemon
+  // Pages that a get() could not read, until they are put again, a get() brings them or the daemon
   // has the profile; those behind one are taken for such too.
-  std::map<Hash32, Hash32> unreadable_;
+  std::map<Hash32, UnreadablePage> unreadable_;
   uint32_t handle_ = 0;
   uint64_t generation_ = 0;  // of the connection that handle_ belongs to
   codec::Workspace workspace_;

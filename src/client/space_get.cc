@@ -75,6 +75,7 @@ class Space::Receiver final : public transport::PageSink {
       return;
     }
     is_whole_[meta.page_index] = true;
+    space_.unreadable_.erase(chain_.keys[meta.page_index]);
     ++out_.pages;
     out_.raw_bytes += tensors.size();
     out_.stored_bytes += meta.page_bytes();

@@ -9,6 +9,12 @@
 #include "src/client/space.h"
 
 namespace sluice::client {
+namespace {
+
+// Before the daemon is asked again for what it could not do.
+constexpr uint64_t kPauseNs = 60ull * 1'000'000'000;
+
+}  // namespace
 
 const codec::Profile* Space::profile(const Hash32& digest) const {
   auto found = std::find_if(
@@ -24,21 +30,20 @@ const codec::Profile* Space::profile(const Hash32& digest) const {
 // cannot keep it, whatever the reason, pages are stored as `direct`, and it is not sent again for a
 // while.
 Result<bool> Space::offer_put_profile() {
-  constexpr uint64_t kPauseNs = 30ull * 1'000'000'000;
-  const uint64_t now_ns = SteadyClock().now_ns();
-  if (put_rows_.profile == nullptr || now_ns < offer_again_ns_) {
+  if (put_rows_.profile == nullptr || SteadyClock().now_ns() < offer_again_ns_) {
     return false;
   }
   Status offered = offer_profiles(client_, {put_rows_.profile->digest});
   if (offered.has_value()) {
     return true;
   }
+  // After a timeout too: a disk that hangs must not cost each put its deadline.
+  offer_again_ns_ = SteadyClock().now_ns() + kPauseNs;
   const Errc code = offered.error().code;
   if (code != Errc::no_space && code != Errc::io_error && code != Errc::overloaded &&
       code != Errc::bad_checksum && code != Errc::bad_value) {
     return std::move(offered).error();
   }
-  offer_again_ns_ = now_ns + kPauseNs;
   return false;
 }
 
@@ -71,28 +76,34 @@ void Space::note_unreadable(std::span<const Hash32> keys, const Hash32& profile)
   if (unreadable_.size() + keys.size() > kUnreadableMax) {
     unreadable_.clear();
   }
+  const uint64_t until_ns = SteadyClock().now_ns() + kPauseNs;
   for (const Hash32& key : keys) {
-    unreadable_[key] = profile;
+    unreadable_[key] = {.profile = profile, .until_ns = until_ns};
   }
+}
+
+bool Space::is_readable(const Hash32& key) const {
+  const auto page = unreadable_.find(key);
+  return page == unreadable_.end() || page->second.until_ns < SteadyClock().now_ns();
 }
 
 // After the daemon was asked once more for the profile of the first that is not.
 Result<size_t> Space::readable(std::span<const Hash32> keys) {
   const auto count = [&] {
     const auto found = std::find_if(
-        keys.begin(), keys.end(), [&](const Hash32& key) { return unreadable_.contains(key); });
+        keys.begin(), keys.end(), [&](const Hash32& key) { return !is_readable(key); });
     return static_cast<size_t>(found - keys.begin());
   };
   const size_t before = count();
   if (before == keys.size()) {
     return before;
   }
-  const Hash32 digest = unreadable_.at(keys[before]);
+  const Hash32 digest = unreadable_.at(keys[before]).profile;
   SLUICE_CHECK(fetch_profile(digest));
   if (profile(digest) == nullptr) {
     return before;
   }
-  std::erase_if(unreadable_, [&](const auto& page) { return page.second == digest; });
+  std::erase_if(unreadable_, [&](const auto& page) { return page.second.profile == digest; });
   return count();
 }
 

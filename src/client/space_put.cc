@@ -54,8 +54,8 @@ Status Space::put(const Chain& chain,
                         to_hex(chain.keys[page.index]),
                         taken.error().text);
     }
-    unreadable_.erase(chain.keys[page.index]);
     if (*taken) {
+      unreadable_.erase(chain.keys[page.index]);
       ++out.pages;
       out.raw_bytes += page_bytes();
       out.stored_bytes += page.bytes;

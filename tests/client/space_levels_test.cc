@@ -350,6 +350,24 @@ TEST_F(SpaceLevelsTest, APutBringsAProfileThatTheDaemonLostAndReadersHaveItAgain
   EXPECT_NE(daemon_.cache().profiles().find(sha256(codec::profile_file(profile_))), nullptr);
 }
 
+TEST_F(SpaceLevelsTest, AReaderHasWhatSomebodyElsePutInPlaceOfAPageThatItCouldNotRead) {
+  put_all_levels();
+  evict_profile();
+  std::unique_ptr<Client> clients[] = {*Client::open({.address = socket_}),
+                                       *Client::open({.address = socket_})};
+  std::unique_ptr<Space> spaces[] = {*Space::open(*clients[0], *encode_descriptor(descriptor())),
+                                     *Space::open(*clients[1], *encode_descriptor(descriptor()))};
+  Buffer out(reader_->page_bytes(), 2);
+  Transfer moved;
+  for (const auto& space : spaces) {
+    EXPECT_EQ(*space->get({.keys = keys_}, {}, out, moved), 0u);
+  }
+  put(*spaces[0], source_);
+  EXPECT_EQ(*spaces[1]->lookup(keys_, 0), 0u) << "for a while";
+  EXPECT_EQ(*spaces[1]->get({.keys = keys_}, {}, out, moved), 2u);
+  EXPECT_EQ(*spaces[1]->lookup(keys_, 0), 2u) << "since it was there";
+}
+
 TEST_F(SpaceLevelsTest, WhereTheDaemonCannotKeepTheProfilePagesAreStoredWithoutLoss) {
   daemon_.stop();
   testing::TestDaemon small(socket_, 64ull << 20, 100);

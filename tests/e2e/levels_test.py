@@ -272,7 +272,9 @@ class Levels(unittest.TestCase):
         os.rename(away, profile)
         third = Daemon()
         self.addCleanup(third.stop)
-        self.assertEqual(third.command("put", *which, self.saved)["pages"], PAGES)
+        apart = tempfile.mkdtemp(dir=self.daemon.folder)  # the first page, without the profile
+        os.rename(f"{self.saved}/{keys[0].hex()}.page", f"{apart}/{keys[0].hex()}.page")
+        self.assertEqual(third.command("put", *which, apart, self.saved)["pages"], PAGES)
         self.daemon.kill()
         shutil.rmtree(os.path.join(self.daemon.folder, "disk", "profiles"))
         self.daemon.start()
