@@ -145,8 +145,8 @@ cache::ProfileStoreConfig keep_profiles_in(const std::string& disk_folder,
                                            store::IoRunner& runner) {
   cache::ProfileStoreConfig config;
   config.keep = [disk_folder, &runner](const Hash32& digest,
-                                       cache::ProfileFile file,
-                                       std::function<void(Status)> done) {
+                                       const cache::ProfileFile& file,
+                                       const std::function<void(Status)>& done) {
     auto status = std::make_shared<Status>();
     runner.run(
         store::Lane::write,
