@@ -125,8 +125,7 @@ Status Space::decode_encoded(const Hash32& key,
   // Another profile's page is whole: the daemon must not hear that it is damaged.
   if (decoded.has_error() && decoded.error().code == Errc::identity_mismatch) {
     note_unreadable({&key, 1}, codec::parse_page_header(page.bytes)->profile_digest);
-  } else if (decoded.has_error() && decoded.error().code != Errc::identity_mismatch &&
-             decoded.error().code != Errc::output_too_small) {
+  } else if (decoded.has_error() && decoded.error().code != Errc::output_too_small) {
     SLUICE_CHECK(report_damage(key, page.encoding_id));
   }
   return decoded;

@@ -113,6 +113,7 @@ Result<Served> LlamaCache::ask(std::span<const Hash32> keys, uint32_t n_pages, u
     SLUICE_TRY(group.handle, spaces_[g]->handle());
     group.window_pages = (windows_[g] + page_tokens_ - 1) / page_tokens_;
     std::span<const Hash32> own = group_keys(keys, g).first(n_pages);
+    group.keys.reserve(own.size());
     for (const Hash32& key : own) {
       // No page has the key of zeros. A window needs its last pages only: the daemon knows which.
       group.keys.push_back(spaces_[g]->is_readable(key) ? key : Hash32{});

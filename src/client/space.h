@@ -116,8 +116,8 @@ class Space {
   Result<uint32_t> handle();
 
   // How many of the keys, from the first on, are no pages that a get() found coded with a profile
-  // that neither client nor daemon has, and this space did not put again since. Asks the daemon for
-  // the profile of the first such. Errors: as a request.
+  // that neither client nor daemon has, in the last minute, and this space did not put again since.
+  // Asks the daemon for the profile of the first such. Errors: as a request.
   Result<size_t> readable(std::span<const Hash32> keys);
 
   // The same of one page, without asking.
